@@ -1,0 +1,8 @@
+"""Hypotheses in plain language about what in texts predicts a target.
+
+The method is HypotheSAEs (Movva, Peng, Garg, Kleinberg and Pierson 2025, arXiv 2502.04382) as
+scikit-learn estimators, one file per step: :mod:`~sklearn_hypsae.embedding`,
+:mod:`~sklearn_hypsae.sae`, :mod:`~sklearn_hypsae.selection`,
+:mod:`~sklearn_hypsae.interpretation`, :mod:`~sklearn_hypsae.validation`, and
+:mod:`~sklearn_hypsae.discovery`, which puts them together.
+"""

@@ -1,0 +1,165 @@
+"""What kind of target y is, and y as numbers."""
+
+import numbers
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from sklearn.utils import column_or_1d
+
+
+class Target(NamedTuple):
+    """A target that has been checked.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n_samples,), dtype=float64
+        The target; for classification 0.0 for ``classes[0]`` and 1.0 for ``classes[1]``
+        (with more classes, the index of the class).
+
+    task : {"classification", "regression"}
+        The resolved task.
+
+    classes : ndarray of shape (n_classes,) or None
+        The distinct labels in sorted order; None for regression.
+    """
+
+    values: np.ndarray
+    task: str
+    classes: np.ndarray | None
+
+
+def check_target(y, *, task="auto", n_samples=None, caller, max_classes=2):
+    """Check a target and turn it into numbers.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,)
+        The target: numbers, booleans or labels.
+
+    task : {"auto", "classification", "regression"}, default="auto"
+        "auto" takes two distinct values or a non-numeric y for classification and
+        everything else for regression.
+
+    n_samples : int, default=None
+        Number of rows that y has to have. None: any.
+
+    caller : str
+        Class or function that asks, named in errors.
+
+    max_classes : int or None, default=2
+        The largest number of classes the caller can deal with. None: any number.
+
+    Returns
+    -------
+    target : Target
+
+    Raises
+    ------
+    ValueError
+        If y is missing, of another length, has missing or infinite values, is constant, is
+        not numeric for a regression, or has too many classes.
+
+    Examples
+    --------
+    >>> from sklearn_hypsae._targets import check_target
+    >>> check_target(["fresh", "rotten", "fresh"], caller="Example").values
+    array([0., 1., 0.])
+    >>> check_target([1, 2, 5, 4], caller="Example").task
+    'regression'
+    """
+    if y is None:
+        raise ValueError(
+            f"{caller} requires y to be passed, but the target y is None: pass one value a row."
+        )
+    y = column_or_1d(_without_pandas_types(y), warn=True)
+    if n_samples is not None and len(y) != n_samples:
+        raise ValueError(
+            f"{caller} got {n_samples} rows in X but {len(y)} values in y: they must be equally "
+            "many (inconsistent numbers of samples)."
+        )
+    _refuse_missing(y, caller)
+    classes, codes = np.unique(y, return_inverse=True)
+    numeric = y.dtype.kind in "biuf"
+    if task == "auto":
+        task = "classification" if len(classes) == 2 or not numeric else "regression"
+    if len(classes) < 2:
+        raise ValueError(
+            f"{caller} cannot learn from a constant target: y has one class or value only "
+            f"({len(y)} rows), so nothing can predict it."
+        )
+    if task == "classification":
+        _refuse_classes(classes, y, max_classes, caller)
+        return Target(codes.astype(np.float64), task, classes)
+    if not numeric:
+        raise ValueError(
+            f"{caller} cannot use y of type {y.dtype} for a regression: pass numbers, or set "
+            'task="classification".'
+        )
+    return Target(y.astype(np.float64), task, None)
+
+
+def _without_pandas_types(y):
+    """Give numpy values for y, with strings and missing values as objects."""
+    if isinstance(y, pd.DataFrame):
+        y = y.to_numpy()
+    elif isinstance(y, pd.Series | pd.Index):
+        is_plain = isinstance(y.dtype, np.dtype) and y.dtype.kind in "biuf"
+        y = y.to_numpy() if is_plain else _narrowed(y.to_numpy(dtype=object))
+    else:
+        y = np.asarray(y) if not isinstance(y, list | tuple) else _narrowed(_object_array(y))
+    return _narrowed(y) if y.dtype == object else y
+
+
+def _object_array(values):
+    array = np.asarray(values)
+    # A list that mixes strings with None or NaN becomes an array of strings ("nan") in
+    # numpy, which would hide what is missing.
+    return array if array.dtype.kind in "biuf" or array.ndim != 1 else np.array(values, object)
+
+
+def _narrowed(values):
+    """Give objects that are all numbers (or all strings) the plain type they have."""
+    if values.dtype != object or values.size == 0:
+        return values
+    flat = values.ravel()
+    if all(isinstance(v, numbers.Real) and v is not pd.NA for v in flat):
+        return np.asarray(values.tolist())
+    return values
+
+
+def _refuse_missing(y, caller):
+    missing = pd.isna(y) if y.dtype == object else np.zeros(len(y), bool)
+    if y.dtype.kind == "f":
+        missing = np.isnan(y)
+    elif y.dtype.kind not in "biufOUS":
+        raise ValueError(f"{caller} cannot use y of type {y.dtype}: pass numbers or labels.")
+    if missing.any():
+        rows = np.flatnonzero(missing)
+        raise ValueError(
+            f"{caller} found NaN in y (missing values) in {len(rows)} of {len(y)} rows, first at "
+            f"position {', '.join(map(str, rows[:5]))}: drop or fill those rows."
+        )
+    if y.dtype.kind == "f" and np.isinf(y).any():
+        rows = np.flatnonzero(np.isinf(y))
+        raise ValueError(
+            f"{caller} found inf in y (infinity) in {len(rows)} of {len(y)} rows, first at "
+            f"position {', '.join(map(str, rows[:5]))}: drop or replace those rows."
+        )
+    kinds = {type(v) for v in y} if y.dtype == object else set()
+    if len(kinds) > 1:
+        names = ", ".join(sorted(kind.__name__ for kind in kinds))
+        raise ValueError(f"{caller} found labels of mixed types in y ({names}): use one type.")
+
+
+def _refuse_classes(classes, y, max_classes, caller):
+    if y.dtype.kind == "f" and not np.array_equal(classes, np.round(classes)):
+        raise ValueError(
+            f"Unknown label type: {caller} got continuous values in y for a classification: "
+            'pass class labels, or set task="regression".'
+        )
+    if max_classes is not None and len(classes) > max_classes:
+        raise ValueError(
+            f"Only binary classification is supported. {caller} got {len(classes)} classes in "
+            "y: fit one class against the rest, or encode an ordered target as numbers."
+        )

@@ -1,0 +1,192 @@
+"""Checks on texts, and how texts travel from step to step.
+
+In a stock scikit-learn Pipeline only X flows, so the texts ride along as the
+pandas index of X: :func:`text_index` builds that index, :func:`texts_of` reads
+it back, and :func:`like_input` gives every step's output the container its
+input came in.
+"""
+
+import numbers
+
+import numpy as np
+import pandas as pd
+
+TEXT_INDEX_NAME = "text"
+N_POSITIONS_SHOWN = 5
+
+
+def check_texts(X, *, caller, name="X"):
+    """Turn any one-column container of texts into a checked object array.
+
+    Parameters
+    ----------
+    X : list, tuple, Series, Index, 1-D array or one-column DataFrame of str
+        The texts.
+
+    caller : str
+        Class or function that asks, named in errors.
+
+    name : str, default="X"
+        How the caller names the argument, for errors.
+
+    Returns
+    -------
+    texts : ndarray of shape (n_samples,), dtype=object
+        The same texts, each a ``str``.
+
+    Raises
+    ------
+    ValueError
+        If there is no text, more than one column, or anything that is not a
+        string. The first offending rows are named by position, never by content.
+    """
+    if isinstance(X, str | bytes):
+        raise ValueError(
+            f"{caller} expects a collection of texts as {name}, got a single "
+            f"{type(X).__name__}: wrap it in a list."
+        )
+    if isinstance(X, pd.DataFrame):
+        if X.shape[1] != 1:
+            raise ValueError(
+                f"{caller} expects one column of texts as {name}, got a frame with "
+                f"{X.shape[1]} columns: pass the column that holds the texts."
+            )
+        X = X.iloc[:, 0]
+    if not (hasattr(X, "__len__") and hasattr(X, "__iter__")) or isinstance(X, dict | set):
+        raise ValueError(
+            f"{caller} expects {name} to be a list, Series or one-dimensional array of texts, "
+            f"got {type(X).__name__}."
+        )
+    if getattr(X, "ndim", 1) != 1:
+        raise ValueError(
+            f"{caller} expects a one-dimensional collection of texts as {name}, got an array of "
+            f"shape {X.shape}. Reshape your data: pass the column that holds the texts."
+        )
+    texts = np.empty(len(X), dtype=object)
+    texts[:] = list(X)
+    if len(texts) == 0:
+        raise ValueError(f"{caller} got no texts: {name} has 0 samples, at least 1 is required.")
+    bad = [i for i, text in enumerate(texts) if not isinstance(text, str)]
+    if bad:
+        raise ValueError(_not_texts_message(texts, bad, caller, name))
+    # np.str_ is a str, but hashes into caches and indexes as another type.
+    texts[:] = [str(text) for text in texts]
+    return texts
+
+
+def _not_texts_message(texts, bad, caller, name):
+    shown = ", ".join(f"{i} ({_kind(texts[i])})" for i in bad[:N_POSITIONS_SHOWN])
+    more = ", …" if len(bad) > N_POSITIONS_SHOWN else ""
+    return (
+        f"{caller} expects every entry of {name} to be a string, but {len(bad)} of {len(texts)} "
+        f"are not, at position {shown}{more}: drop those rows or convert them to str."
+    )
+
+
+def _kind(value):
+    if value is None:
+        return "None"
+    if value is pd.NA or (isinstance(value, numbers.Real) and value != value):
+        return "NaN"
+    return type(value).__name__
+
+
+def text_index(texts):
+    """Build the index that carries texts through a Pipeline.
+
+    Parameters
+    ----------
+    texts : array-like of shape (n_samples,) of str
+
+    Returns
+    -------
+    index : Index of dtype object, named "text"
+
+    Examples
+    --------
+    >>> from sklearn_hypsae._texts import text_index
+    >>> text_index(["good food", "slow service"])
+    Index(['good food', 'slow service'], dtype='object', name='text')
+    """
+    return pd.Index(texts, dtype=object, name=TEXT_INDEX_NAME)
+
+
+def texts_of(X, texts=None, *, caller):
+    """Find the texts that belong to the rows of X.
+
+    Parameters
+    ----------
+    X : DataFrame or array-like of shape (n_samples, n_features)
+        Rows whose texts are wanted.
+
+    texts : collection of str, default=None
+        The texts where the caller has them; they win over the index.
+
+    caller : str
+        Class that asks, named in errors.
+
+    Returns
+    -------
+    texts : ndarray of shape (n_samples,), dtype=object
+
+    Raises
+    ------
+    ValueError
+        If the texts are neither given nor in the index, or their number differs
+        from the number of rows.
+    """
+    n_samples = X.shape[0]
+    if texts is None:
+        if not (isinstance(X, pd.DataFrame) and X.index.name == TEXT_INDEX_NAME):
+            raise ValueError(
+                f"{caller} has activations but not the texts they came from: pass texts= to the "
+                "method, or keep the frame that EmbeddingTransformer returns, whose index is "
+                "the texts (with a step of another library in between, call "
+                'pipe.set_output(transform="pandas")).'
+            )
+        texts = X.index
+    texts = check_texts(texts, caller=caller, name="texts")
+    if len(texts) != n_samples:
+        raise ValueError(
+            f"{caller} got {n_samples} rows but {len(texts)} texts: pass one text for each row."
+        )
+    return texts
+
+
+def like_input(values, X, estimator, *, copy_attrs=True):
+    """Give an output the container of the input: a frame for a frame, else an array.
+
+    An explicit ``estimator.set_output(transform="default")`` asks for arrays and
+    gets them; the other settings are left to scikit-learn's own wrapping.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_samples, n_features_out)
+        What the step computed.
+
+    X : DataFrame or array-like
+        What the step was given.
+
+    estimator : estimator
+        The step, for its output names and configuration.
+
+    copy_attrs : bool, default=True
+        Whether the input frame's ``attrs`` travel along.
+
+    Returns
+    -------
+    output : DataFrame or ndarray of shape (n_samples, n_features_out)
+    """
+    if not isinstance(X, pd.DataFrame) or _asks_for_arrays(estimator):
+        return values
+    frame = pd.DataFrame(
+        values, index=X.index, columns=estimator.get_feature_names_out(), copy=False
+    )
+    if copy_attrs:
+        frame.attrs.update(X.attrs)
+    return frame
+
+
+def _asks_for_arrays(estimator):
+    config = getattr(estimator, "_sklearn_output_config", {})
+    return config.get("transform") == "default"

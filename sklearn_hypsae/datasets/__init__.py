@@ -1,0 +1,1 @@
+"""Texts with known concepts, and loaders of public reviews."""
