@@ -13,6 +13,8 @@ import pandas as pd
 
 TEXT_INDEX_NAME = "text"
 N_POSITIONS_SHOWN = 5
+# Set in the ``attrs`` of an output frame: True where the rows are those the step was fitted on.
+FIT_ROWS_ATTR = "sklearn_hypsae_fit_rows"
 
 
 def check_texts(X, *, caller, name="X"):
@@ -185,6 +187,30 @@ def like_input(values, X, estimator, *, copy_attrs=True):
     if copy_attrs:
         frame.attrs.update(X.attrs)
     return frame
+
+
+def mark_fit_rows(output, is_fit_rows):
+    """Record on a frame whether its rows are the ones that chose its columns.
+
+    p-values on such rows mean nothing, and in a stock Pipeline nothing else tells the
+    validation step. Arrays cannot carry the mark and are returned as they are.
+
+    Parameters
+    ----------
+    output : DataFrame or array
+        What a step returns.
+
+    is_fit_rows : bool
+        True from ``fit_transform``, False from ``transform``.
+
+    Returns
+    -------
+    output : DataFrame or array
+        The same object.
+    """
+    if isinstance(output, pd.DataFrame):
+        output.attrs[FIT_ROWS_ATTR] = is_fit_rows
+    return output
 
 
 def _asks_for_arrays(estimator):
