@@ -6,3 +6,9 @@ scikit-learn estimators, one file per step: :mod:`~sklearn_hypsae.embedding`,
 :mod:`~sklearn_hypsae.interpretation`, :mod:`~sklearn_hypsae.validation`, and
 :mod:`~sklearn_hypsae.discovery`, which puts them together.
 """
+
+from .selection import NeuronSelector
+
+__version__ = "0.1.0"
+
+__all__ = ["NeuronSelector"]

@@ -1,0 +1,285 @@
+"""Step three: keep the neurons that say something about the target."""
+
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.feature_selection import SelectorMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ._ranking import correlation_scores, lasso_scores, separation_scores
+from ._sklearn import Interval, StrOptions, fit_context
+from ._targets import check_target
+from ._texts import like_input, mark_fit_rows
+
+
+class NeuronSelector(SelectorMixin, BaseEstimator):
+    """Select the neurons of a sparse autoencoder that predict the target.
+
+    Parameters
+    ----------
+    n_select : int, default=20
+        How many neurons to keep. Neurons that never vary are not kept, however many are asked
+        for.
+
+    method : {"correlation", "lasso", "separation_score"} or callable, default="correlation"
+        How a neuron is scored.
+
+        - "correlation": Pearson correlation of activation and target.
+        - "lasso": coefficient in the L1-penalised least squares fit that keeps ``n_select``
+          neurons, on standardised activations; squared error also for a binary target, as
+          [1]_ recommend for speed. Accounts for what the other neurons already explain.
+        - "separation_score": mean of the target over the ``n_top_activating`` rows that fire
+          most, less its mean over rows that do not fire.
+        - a callable ``(activations, y) -> scores`` that takes activations of shape
+          (n_samples, M), dense or CSR as they were given, and y of shape (n_samples,) in
+          numbers, and returns M scores; the largest in magnitude are kept.
+
+    n_top_activating : int, default=100
+        Rows that count as the top, for "separation_score". Where fewer fire, all that fire.
+
+    n_zero_activating : int, default=None
+        Silent rows to draw for "separation_score". None: all of them.
+
+    alpha : float, default=None
+        Penalty for "lasso". None: the largest that keeps ``n_select`` neurons.
+
+    max_iter : int, default=1000
+        Largest number of steps on the lasso path.
+
+    task : {"auto", "classification", "regression"}, default="auto"
+        Kind of target. "auto" takes two distinct values or a non-numeric y for
+        classification.
+
+    random_state : int, RandomState instance or None, default=None
+        Draws the silent rows where ``n_zero_activating`` is set.
+
+    Attributes
+    ----------
+    scores_ : ndarray of shape (M,)
+        Signed score of every neuron; positive where firing goes with a larger target (for
+        two classes, the second in sorted order).
+
+    selected_ : ndarray of shape (n_selected,)
+        Indices of the kept neurons, strongest first. The columns of the output keep the
+        order of the input.
+
+    n_iter_ : int
+        Steps taken on the lasso path; 1 for the other methods.
+
+    n_features_in_ : int
+        Number of neurons seen in fit, M.
+
+    feature_names_in_ : ndarray of shape (M,)
+        Names of the neurons; only where X has column names.
+
+    References
+    ----------
+    .. [1] Movva, Peng, Garg, Kleinberg and Pierson (2025), "Sparse Autoencoders for
+       Hypothesis Generation", arXiv 2502.04382.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_hypsae import NeuronSelector
+    >>> activations = np.array([[0, 2, 0], [0, 1, 5], [3, 0, 0], [4, 0, 5]], dtype=float)
+    >>> selector = NeuronSelector(n_select=2).fit(activations, [1, 1, 5, 5])
+    >>> selector.selected_
+    array([0, 1])
+    >>> selector.scores_.round(2)
+    array([ 0.98, -0.9 ,  0.  ])
+    """
+
+    _parameter_constraints = {
+        "n_select": [Interval(Integral, 1, None, closed="left")],
+        "method": [StrOptions({"correlation", "lasso", "separation_score"}), callable],
+        "n_top_activating": [Interval(Integral, 1, None, closed="left")],
+        "n_zero_activating": [Interval(Integral, 1, None, closed="left"), None],
+        "alpha": [Interval(Real, 0, None, closed="neither"), None],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "task": [StrOptions({"auto", "classification", "regression"})],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        n_select=20,
+        *,
+        method="correlation",
+        n_top_activating=100,
+        n_zero_activating=None,
+        alpha=None,
+        max_iter=1000,
+        task="auto",
+        random_state=None,
+    ):
+        self.n_select = n_select
+        self.method = method
+        self.n_top_activating = n_top_activating
+        self.n_zero_activating = n_zero_activating
+        self.alpha = alpha
+        self.max_iter = max_iter
+        self.task = task
+        self.random_state = random_state
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y):
+        """Score every neuron and choose the strongest.
+
+        Parameters
+        ----------
+        X : DataFrame, ndarray or CSR of shape (n_samples, M)
+            Activations.
+
+        y : array-like of shape (n_samples,)
+            Target: numbers, or two classes.
+
+        Returns
+        -------
+        self : NeuronSelector
+
+        Raises
+        ------
+        ValueError
+            If no neuron varies over the rows, or the target cannot be used.
+        """
+        activations = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32])
+        n_samples, n_neurons = activations.shape
+        target = check_target(y, task=self.task, n_samples=n_samples, caller=type(self).__name__)
+        varies = _varies(activations)
+        if not varies.any():
+            raise ValueError(
+                f"NeuronSelector found no neuron that varies over the {n_samples} rows: all "
+                f"{n_neurons} are dead or constant; train the autoencoder on more rows, for "
+                "longer or with a smaller M."
+            )
+        self.scores_ = self._score(activations, target.values)
+        self.selected_ = self._strongest(varies)
+        return self
+
+    def fit_transform(self, X, y):
+        """Fit, and return the selected activations of the same rows.
+
+        Parameters
+        ----------
+        X : DataFrame, ndarray or CSR of shape (n_samples, M)
+            Activations.
+
+        y : array-like of shape (n_samples,)
+            Target.
+
+        Returns
+        -------
+        X_selected : DataFrame, ndarray or CSR of shape (n_samples, n_selected)
+            A frame is marked as holding the rows that chose its columns.
+        """
+        return mark_fit_rows(self.fit(X, y).transform(X), True)
+
+    def transform(self, X):
+        """Keep the columns of the selected neurons.
+
+        Parameters
+        ----------
+        X : DataFrame, ndarray or CSR of shape (n_samples, M)
+            Activations.
+
+        Returns
+        -------
+        X_selected : DataFrame, ndarray or CSR of shape (n_samples, n_selected)
+            The selected neurons in the order of the input's columns.
+        """
+        check_is_fitted(self)
+        activations = validate_data(
+            self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False
+        )
+        return mark_fit_rows(like_input(activations[:, self.get_support()], X, self), False)
+
+    def _score(self, activations, y):
+        self.n_iter_ = 1
+        if callable(self.method):
+            return self._check_scores(self.method(activations, y), activations.shape[1])
+        if self.method == "lasso":
+            scores, self.n_iter_ = lasso_scores(
+                activations, y, n_select=self.n_select, alpha=self.alpha, max_iter=self.max_iter
+            )
+            return scores
+        if self.method == "separation_score":
+            scores, n_firing = separation_scores(
+                activations,
+                y,
+                n_top_activating=self.n_top_activating,
+                n_zero_activating=self.n_zero_activating,
+                rng=check_random_state(self.random_state),
+            )
+            self._warn_few_firing(scores, n_firing)
+            return scores
+        return correlation_scores(activations, y)
+
+    def _check_scores(self, scores, n_neurons):
+        scores = np.asarray(scores, dtype=np.float64)
+        if scores.shape != (n_neurons,):
+            raise ValueError(
+                f"The method given to NeuronSelector returned scores of shape {scores.shape} for "
+                f"{n_neurons} neurons: return one score a neuron."
+            )
+        return scores
+
+    def _warn_few_firing(self, scores, n_firing):
+        candidates = np.argsort(-np.abs(scores), kind="stable")[: self.n_select]
+        few = candidates[n_firing[candidates] < self.n_top_activating]
+        if len(few):
+            warnings.warn(
+                f"{len(few)} of the {len(candidates)} neurons with the largest separation score "
+                f"fire on fewer than n_top_activating={self.n_top_activating} rows (the fewest: "
+                f"{n_firing[few].min()}), so their scores average all rows that fire: set "
+                "n_top_activating lower, or pass more rows.",
+                UserWarning,
+                stacklevel=5,
+            )
+
+    def _strongest(self, varies):
+        """Rank the neurons that vary and have a score; warn where they are too few."""
+        n_neurons = len(varies)
+        if self.n_select > n_neurons:
+            warnings.warn(
+                f"n_select={self.n_select} is larger than the number of neurons, "
+                f"{n_neurons}: all of them that vary are kept.",
+                UserWarning,
+                stacklevel=4,
+            )
+        # A lasso coefficient of zero is not a weak score: the neuron is not in the model.
+        usable = varies & ((self.scores_ != 0) | (self.method != "lasso"))
+        strength = np.where(usable & ~np.isnan(self.scores_), np.abs(self.scores_), -1.0)
+        order = np.argsort(-strength, kind="stable")
+        selected = order[: min(self.n_select, np.count_nonzero(strength >= 0))]
+        if len(selected) < min(self.n_select, n_neurons):
+            warnings.warn(
+                f"Only {len(selected)} of the {n_neurons} neurons vary over the rows and have a "
+                f"score, fewer than n_select={self.n_select}: the others are left out.",
+                UserWarning,
+                stacklevel=4,
+            )
+        return selected
+
+    def _get_support_mask(self):
+        check_is_fitted(self)
+        mask = np.zeros(len(self.scores_), dtype=bool)
+        mask[self.selected_] = True
+        return mask
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def _varies(activations):
+    """Whether each column has at least two distinct values."""
+    lowest, highest = activations.min(axis=0), activations.max(axis=0)
+    lowest = lowest.toarray().ravel() if hasattr(lowest, "toarray") else lowest
+    highest = highest.toarray().ravel() if hasattr(highest, "toarray") else highest
+    return np.asarray(lowest != highest)

@@ -1,0 +1,198 @@
+"""NeuronSelector: which neurons are kept, and why."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from planted_activations import planted_activations
+from scipy.stats import pearsonr
+from sklearn.linear_model import Lasso
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import (
+    check_global_output_transform_pandas,
+    check_param_validation,
+    check_set_output_transform,
+    check_set_output_transform_pandas,
+    check_transformer_get_feature_names_out,
+    check_transformer_get_feature_names_out_pandas,
+    parametrize_with_checks,
+)
+
+from sklearn_hypsae import NeuronSelector
+from sklearn_hypsae._texts import FIT_ROWS_ATTR, text_index
+
+PEER = json.loads((Path(__file__).parent / "data" / "peer_selection.json").read_text())
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@parametrize_with_checks([NeuronSelector()])
+def test_common_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    "check",
+    [
+        check_set_output_transform,
+        check_set_output_transform_pandas,
+        check_global_output_transform_pandas,
+        check_transformer_get_feature_names_out,
+        check_transformer_get_feature_names_out_pandas,
+        check_param_validation,
+    ],
+)
+def test_further_common_checks(check):
+    check("NeuronSelector", NeuronSelector())
+
+
+@pytest.fixture(scope="module")
+def regression():
+    return planted_activations("regression")
+
+
+@pytest.mark.parametrize("task", ["regression", "classification"])
+@pytest.mark.parametrize("method", ["correlation", "lasso"])
+@pytest.mark.parametrize("container", [np.asarray, sp.csr_array, sp.csr_matrix])
+def test_selects_the_neurons_the_peer_selects(task, method, container):
+    activations, y = planted_activations(task)
+    selector = NeuronSelector(method=method).fit(container(activations), y)
+    peer = PEER[f"{task}/{method}"]
+    assert set(selector.selected_) == set(peer["selected"])
+    if method == "correlation":
+        assert selector.selected_.tolist() == peer["selected"]
+        np.testing.assert_allclose(selector.scores_[selector.selected_], peer["scores"], atol=1e-12)
+
+
+def test_correlation_scores_are_pearson(regression):
+    activations, y = regression
+    scores = NeuronSelector().fit(activations, y).scores_
+    expected = [pearsonr(column, y)[0] for column in activations.T]
+    np.testing.assert_allclose(scores, expected, atol=1e-12)
+
+
+def test_lasso_coefficients_solve_the_lasso_at_the_given_penalty(regression):
+    activations, y = regression
+    selector = NeuronSelector(n_select=256, method="lasso", alpha=0.05)
+    with pytest.warns(UserWarning, match="fewer than n_select"):
+        selector.fit(activations, y)
+    refit = Lasso(alpha=0.05, tol=1e-10).fit(StandardScaler().fit_transform(activations), y)
+    np.testing.assert_allclose(selector.scores_, refit.coef_, atol=1e-6)
+
+
+def test_lasso_takes_the_largest_penalty_that_keeps_enough(regression):
+    activations, y = regression
+    selector = NeuronSelector(n_select=7, method="lasso").fit(activations, y)
+    assert np.count_nonzero(selector.scores_) == len(selector.selected_) == 7
+
+
+def test_separation_score_counts_firing_rows_only():
+    activations = np.array([[3.0, 0], [2.0, 0], [0.0, 1], [0.0, 0]])
+    y = np.array([10.0, 6.0, 1.0, 3.0])
+    selector = NeuronSelector(n_select=1, method="separation_score", n_top_activating=100)
+    with pytest.warns(UserWarning, match="fire on fewer than n_top_activating=100 rows"):
+        selector.fit(activations, y)
+    np.testing.assert_allclose(selector.scores_, [8 - 2, 1 - 19 / 3])
+
+
+def test_separation_score_takes_the_strongest_rows():
+    activations = np.array([[3.0], [2.0], [1.0], [0.0]])
+    selector = NeuronSelector(n_select=1, method="separation_score", n_top_activating=2)
+    selector.fit(activations, [10.0, 6.0, 100.0, 3.0])
+    np.testing.assert_allclose(selector.scores_, [8 - 3])
+
+
+def test_sampled_silent_rows_repeat_with_the_random_state(regression):
+    activations, y = regression
+
+    def scores(seed):
+        selector = NeuronSelector(
+            method="separation_score", n_top_activating=10, n_zero_activating=50, random_state=seed
+        )
+        return selector.fit(activations, y).scores_
+
+    np.testing.assert_array_equal(scores(0), scores(0))
+    assert not np.array_equal(scores(0), scores(1))
+
+
+def test_a_callable_scores_all_neurons_at_once(regression):
+    activations, y = regression
+    selector = NeuronSelector(n_select=3, method=lambda A, y: -A.mean(axis=0))
+    selector.fit(activations, y)
+    assert set(selector.selected_) == set(np.argsort(activations.mean(axis=0))[-3:])
+
+
+def test_a_callable_that_returns_too_few_scores_is_refused(regression):
+    with pytest.raises(ValueError, match=r"shape \(2,\) for 256 neurons"):
+        NeuronSelector(method=lambda A, y: [1, 2]).fit(*regression)
+
+
+def test_selected_lists_the_strongest_first(regression):
+    selector = NeuronSelector(n_select=10).fit(*regression)
+    strength = np.abs(selector.scores_)
+    assert selector.selected_.tolist() == np.argsort(-strength, kind="stable")[:10].tolist()
+
+
+def test_a_frame_keeps_its_texts_and_the_numbers_of_the_neurons(regression):
+    activations, y = regression
+    texts = [f"review {i}" for i in range(len(y))]
+    frame = pd.DataFrame(activations, index=text_index(texts)).add_prefix("neuron_")
+    selector = NeuronSelector(n_select=3)
+    fitted = selector.fit_transform(frame, y)
+    assert fitted.index.equals(frame.index)
+    assert fitted.columns.tolist() == [f"neuron_{i}" for i in sorted(selector.selected_)]
+    assert fitted.attrs[FIT_ROWS_ATTR] is True
+    assert selector.transform(frame).attrs[FIT_ROWS_ATTR] is False
+
+
+def test_set_output_default_gives_arrays(regression):
+    activations, y = regression
+    selector = NeuronSelector(n_select=3).set_output(transform="default")
+    assert isinstance(selector.fit_transform(pd.DataFrame(activations), y), np.ndarray)
+
+
+def test_more_neurons_than_there_are_keeps_all_and_warns(regression):
+    activations, y = regression
+    with pytest.warns(UserWarning, match="n_select=300 is larger than the number of neurons, 256"):
+        selector = NeuronSelector(n_select=300).fit(activations, y)
+    assert len(selector.selected_) == 256
+
+
+def test_dead_neurons_are_never_selected(regression):
+    activations, y = regression
+    activations = activations[:, :6].copy()
+    activations[:, 2] = 0
+    with pytest.warns(UserWarning, match="Only 5 of the 6 neurons vary"):
+        selector = NeuronSelector(n_select=6).fit(activations, y)
+    assert 2 not in selector.selected_
+
+
+def test_all_neurons_dead_is_one_sentence():
+    with pytest.raises(ValueError, match="no neuron that varies over the 10 rows: all 4 are dead"):
+        NeuronSelector().fit(np.zeros((10, 4)), np.arange(10))
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (np.ones(2000), "constant target"),
+        (np.r_[np.nan, np.arange(1999)], "NaN in y .* position 0"),
+        (np.arange(1999), "2000 rows in X but 1999 values in y"),
+        (np.array(["a", "b", "c", "d"] * 500), "Only binary classification"),
+    ],
+)
+def test_a_target_that_cannot_be_used_is_named(regression, y, message):
+    with pytest.raises(ValueError, match=message):
+        NeuronSelector().fit(regression[0], y)
+
+
+def test_labels_and_numbers_give_the_same_selection():
+    activations, y = planted_activations("classification")
+    labels = np.where(y == 1, "positive", "negative")
+    np.testing.assert_array_equal(
+        NeuronSelector().fit(activations, labels).scores_,
+        NeuronSelector().fit(activations, y).scores_,
+    )
