@@ -1,0 +1,442 @@
+"""Step four: put each neuron into words, and annotate texts with those words."""
+
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ._fidelity import fidelity
+from ._keyphrases import (
+    hypothesis_to_phrases,
+    learn_keyphrases,
+    match_phrases,
+    phrases_to_hypothesis,
+)
+from ._sklearn import HasMethods, Interval, StrOptions, fit_context
+from ._targets import check_target
+from ._texts import check_texts, like_input, mark_fit_rows, texts_of
+
+NO_USAGE = {
+    "requests": 0,
+    "cached": 0,
+    "retried": 0,
+    "failed": 0,
+    "prompt_tokens": 0,
+    "completion_tokens": 0,
+    "seconds": 0.0,
+}
+INTERPRETATION_COLUMNS = [
+    "neuron",
+    "hypothesis",
+    "candidates",
+    "f1",
+    "precision",
+    "recall",
+    "correlation",
+    "n_scoring_examples",
+    "scored_on",
+]
+
+
+class LLMInterpreter(TransformerMixin, BaseEstimator):
+    """Describe neurons in words, and say of any text whether the words apply to it.
+
+    Without a language model the words are keyphrases: the few n-grams that best tell the texts
+    that fire a neuron from those that do not. The hypothesis then reads
+    ``mentions "slow service", "waited" or "rude"``, and a text is annotated by whether one of
+    the phrases occurs in it. With a language model, the model words what the firing texts
+    have in common and answers, text by text, whether that holds [1]_.
+
+    Parameters
+    ----------
+    llm : str, client or None, default=None
+        Words the neurons: a model name ("gpt-5-mini", "openai:gpt-5-mini",
+        "vllm:Qwen/Qwen3-8B"), a client from :mod:`sklearn_hypsae.llm`, or None for keyphrases.
+
+    annotator_llm : str, client or None, default=None
+        Answers whether a hypothesis holds for a text. None: the same as ``llm``.
+
+    hypotheses : list of str, default=None
+        The user's own statements; no neuron is interpreted then. Without a language model
+        each has to quote the phrases to look for: ``'mentions "refund" or "money back"'``.
+
+    n_examples : int, default=20
+        Texts shown to the model for one neuron, half firing and half silent. Fewer rows than
+        this are refused, with keyphrases too.
+
+    sampling : {"top", "quantile"} or callable, default="top"
+        Firing texts that are shown: the strongest, or a random draw from ``quantile_range``.
+        A callable ``(activation, rows, n_examples, rng) -> (firing_rows, silent_rows)``
+        chooses both kinds itself.
+
+    quantile_range : (float, float), default=(0.9, 1.0)
+        For "quantile": quantiles of the neuron's positive activations.
+
+    negatives : {"random", "hard"}, default="random"
+        Silent texts that are shown: any, or those whose words (TF-IDF) are most like the
+        words of the firing texts.
+
+    max_words_per_example : int or None, default=256
+        Longer texts are cut there in prompts, and marked as cut. None: never cut.
+
+    n_candidates : int, default=1
+        Wordings asked for per neuron; the one with the best ``scoring_metric`` is kept.
+
+    n_scoring_examples : int, default=100
+        Texts per neuron, none of which the model was shown, on which fidelity is scored.
+        0: no scoring.
+
+    scoring_metric : {"f1", "precision", "recall", "correlation"}, default="f1"
+        What decides between candidates.
+
+    temperature : float, default=None
+        Sampling temperature of all requests. None: the server's own.
+
+    max_tokens : int, default=None
+        Longest completion. None: the server's own.
+
+    task_specific_instructions : str, default=None
+        Put into the interpretation prompt: what the texts are, which kind of property to
+        look for.
+
+    concepts_per_request : int, default=1
+        Hypotheses asked of one text in one annotation request. More cost fewer tokens.
+
+    max_requests : int, default=None
+        Requests that may be sent from fit on, in fit and all later transforms together.
+        What is not asked any more is NaN. None: any number.
+
+    cache : "auto", path-like or None, default="auto"
+        SQLite file that keeps answers under hashes of what was asked (texts are not stored).
+        "auto" is a file in the user's cache folder, which ``SKLEARN_HYPSAE_CACHE`` moves.
+        None: no cache.
+
+    random_state : int, RandomState instance or None, default=None
+        Draws the examples.
+
+    verbose : bool, default=False
+        Show progress bars.
+
+    Attributes
+    ----------
+    hypotheses_ : list of str
+        One hypothesis for each neuron that could be put into words.
+
+    interpretations_ : DataFrame of shape (n_hypotheses, 9)
+        ``neuron`` (column of X), ``hypothesis``, ``candidates`` (all wordings), the fidelity
+        ``f1``, ``precision``, ``recall`` and ``correlation``, ``n_scoring_examples`` they rest
+        on, and ``scored_on``: "unseen" for a language model, whose fidelity is measured on as
+        many silent as firing texts, none of them shown to it; "fit rows" for keyphrases,
+        whose fidelity is measured on all rows of fit, which also chose the phrases, and so
+        flatters them. None and NaN for the user's own ``hypotheses``.
+
+    usage_ : dict
+        Since fit: ``requests`` sent, answers ``cached``, requests ``retried`` and ``failed``
+        for good, ``prompt_tokens``, ``completion_tokens`` and ``seconds`` spent waiting.
+
+    n_features_in_ : int
+        Number of columns seen in fit.
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the neurons; only where X has column names.
+
+    Notes
+    -----
+    The texts come in as the index of X, as :class:`~sklearn_hypsae.EmbeddingTransformer`
+    puts them there, or as ``texts=``.
+
+    References
+    ----------
+    .. [1] Movva, Peng, Garg, Kleinberg and Pierson (2025), "Sparse Autoencoders for
+       Hypothesis Generation", arXiv 2502.04382.
+
+    Examples
+    --------
+    The user's own statements, on texts:
+
+    >>> from sklearn_hypsae import LLMInterpreter
+    >>> interpreter = LLMInterpreter(hypotheses=['mentions "refund" or "money back"'])
+    >>> interpreter.fit_transform(["I want my money back", "all fine"])
+    array([[1.], [0.]])
+
+    Neurons in keyphrases:
+
+    >>> import numpy as np
+    >>> texts = ["the soup was cold"] * 50 + ["the soup was hot"] * 50
+    >>> activations = np.repeat([[2.0], [0.0]], 50, axis=0)
+    >>> interpreter = LLMInterpreter().fit(activations, texts=texts)
+    >>> interpreter.transform(np.zeros((2, 1)), texts=["so cold", "quite hot"])
+    array([[1.], [0.]])
+    """
+
+    _parameter_constraints = {
+        "llm": [str, HasMethods("complete"), None],
+        "annotator_llm": [str, HasMethods("complete"), None],
+        "hypotheses": [list, tuple, None],
+        "n_examples": [Interval(Integral, 2, None, closed="left")],
+        "sampling": [StrOptions({"top", "quantile"}), callable],
+        "quantile_range": [tuple, list],
+        "negatives": [StrOptions({"random", "hard"})],
+        "max_words_per_example": [Interval(Integral, 1, None, closed="left"), None],
+        "n_candidates": [Interval(Integral, 1, None, closed="left")],
+        "n_scoring_examples": [Interval(Integral, 0, None, closed="left")],
+        "scoring_metric": [StrOptions({"f1", "precision", "recall", "correlation"})],
+        "temperature": [Interval(Real, 0, None, closed="left"), None],
+        "max_tokens": [Interval(Integral, 1, None, closed="left"), None],
+        "task_specific_instructions": [str, None],
+        "concepts_per_request": [Interval(Integral, 1, None, closed="left")],
+        "max_requests": [Interval(Integral, 1, None, closed="left"), None],
+        "cache": [str, HasMethods("__fspath__"), None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        llm=None,
+        annotator_llm=None,
+        *,
+        hypotheses=None,
+        n_examples=20,
+        sampling="top",
+        quantile_range=(0.9, 1.0),
+        negatives="random",
+        max_words_per_example=256,
+        n_candidates=1,
+        n_scoring_examples=100,
+        scoring_metric="f1",
+        temperature=None,
+        max_tokens=None,
+        task_specific_instructions=None,
+        concepts_per_request=1,
+        max_requests=None,
+        cache="auto",
+        random_state=None,
+        verbose=False,
+    ):
+        self.llm = llm
+        self.annotator_llm = annotator_llm
+        self.hypotheses = hypotheses
+        self.n_examples = n_examples
+        self.sampling = sampling
+        self.quantile_range = quantile_range
+        self.negatives = negatives
+        self.max_words_per_example = max_words_per_example
+        self.n_candidates = n_candidates
+        self.n_scoring_examples = n_scoring_examples
+        self.scoring_metric = scoring_metric
+        self.temperature = temperature
+        self.max_tokens = max_tokens
+        self.task_specific_instructions = task_specific_instructions
+        self.concepts_per_request = concepts_per_request
+        self.max_requests = max_requests
+        self.cache = cache
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, texts=None):
+        """Put the neurons into words.
+
+        Parameters
+        ----------
+        X : DataFrame, ndarray or CSR of shape (n_samples, n_neurons)
+            Activations. With ``hypotheses`` given, also the texts themselves as a list,
+            Series or one-dimensional array.
+
+        y : array-like of shape (n_samples,), default=None
+            The target. Keyphrases prefer, among phrases that fit the neuron, those that also
+            say something about y. A language model is not told.
+
+        texts : collection of str of length n_samples, default=None
+            The texts. None: the index of X.
+
+        Returns
+        -------
+        self : LLMInterpreter
+
+        Raises
+        ------
+        ValueError
+            If the texts are nowhere, rows are too few, or no neuron can be put into words.
+        """
+        activations, texts = self._check_rows(X, texts, reset=True)
+        self.usage_ = dict(NO_USAGE)
+        if self.hypotheses is not None:
+            rows = self._own_hypotheses()
+        else:
+            self._check_enough(texts)
+            rows = self._describe_by_keyphrases(activations, texts, y)
+        self.interpretations_ = pd.DataFrame(rows, columns=INTERPRETATION_COLUMNS)
+        self.hypotheses_ = self.interpretations_["hypothesis"].tolist()
+        return self
+
+    def fit_transform(self, X, y=None, texts=None):
+        """Put the neurons into words, and annotate the same rows.
+
+        Parameters
+        ----------
+        X : DataFrame, ndarray or CSR of shape (n_samples, n_neurons)
+            Activations; with ``hypotheses`` given, also the texts.
+
+        y : array-like of shape (n_samples,), default=None
+            The target.
+
+        texts : collection of str of length n_samples, default=None
+            The texts. None: the index of X.
+
+        Returns
+        -------
+        annotations : DataFrame or ndarray of shape (n_samples, n_hypotheses)
+            As from :meth:`transform`; a frame is marked as holding the rows that chose its
+            columns.
+        """
+        return mark_fit_rows(self.fit(X, y, texts=texts).transform(X, texts=texts), True)
+
+    def transform(self, X, texts=None):
+        """Say of each text whether each hypothesis holds.
+
+        Parameters
+        ----------
+        X : DataFrame, ndarray or CSR of shape (n_samples, n_neurons)
+            Activations, of which only the rows' texts are used; with ``hypotheses`` given,
+            also the texts themselves.
+
+        texts : collection of str of length n_samples, default=None
+            The texts. None: the index of X.
+
+        Returns
+        -------
+        annotations : DataFrame or ndarray of shape (n_samples, n_hypotheses)
+            1.0 present, 0.0 absent, NaN where the request failed for good or the budget
+            ended.
+        """
+        check_is_fitted(self)
+        _, texts = self._check_rows(X, texts, reset=False)
+        annotations = self._annotate(texts)
+        return mark_fit_rows(like_input(annotations, X, self), False)
+
+    def get_feature_names_out(self, input_features=None):
+        """Names of the annotation columns: the hypotheses, made unique.
+
+        Parameters
+        ----------
+        input_features : ignored
+            Only here for scikit-learn's interface.
+
+        Returns
+        -------
+        names : ndarray of shape (n_hypotheses,) of str
+        """
+        check_is_fitted(self)
+        return np.array(_made_unique(self.hypotheses_), dtype=object)
+
+    def _check_rows(self, X, texts, *, reset):
+        """Activations (None where X is the texts themselves) and the texts of the rows."""
+        caller = type(self).__name__
+        if self.hypotheses is not None and texts is None and _holds_texts(X):
+            texts = check_texts(X, caller=caller)
+            if reset:
+                self.n_features_in_ = 1
+            return None, texts
+        activations = validate_data(
+            self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=reset
+        )
+        return activations, texts_of(X, texts, caller=caller)
+
+    def _check_enough(self, texts):
+        if len(texts) < self.n_examples:
+            raise ValueError(
+                f"{type(self).__name__} got {len(texts)} rows, fewer than "
+                f"n_examples={self.n_examples}: pass more rows, or set n_examples lower."
+            )
+
+    def _own_hypotheses(self):
+        """Check the user's statements; they have no neuron and no fidelity."""
+        statements = list(self.hypotheses)
+        if not statements or not all(isinstance(s, str) and s.strip() for s in statements):
+            raise ValueError(
+                "hypotheses must be a list of at least one statement, each a string that is not "
+                "empty."
+            )
+        unquoted = [i for i, s in enumerate(statements) if not hypothesis_to_phrases(s)]
+        if unquoted and self.llm is None and self.annotator_llm is None:
+            raise ValueError(
+                f"Without a language model each of hypotheses has to quote the phrases to look "
+                f'for, such as \'mentions "refund" or "money back"\', but number {unquoted[0]} '
+                f"(from 0; {len(unquoted)} in all) quotes none: quote phrases, or give an llm."
+            )
+        return [(None, s, [s], *[np.nan] * 4, 0, None) for s in statements]
+
+    def _describe_by_keyphrases(self, activations, texts, y):
+        """One row of ``interpretations_`` for each neuron that phrases set apart."""
+        if y is not None:
+            y = check_target(y, n_samples=len(texts), caller=type(self).__name__).values
+        phrases = learn_keyphrases(texts, activations, y)
+        described = np.flatnonzero([len(found) > 0 for found in phrases])
+        self._warn_undescribed(len(phrases), described)
+        matches = match_phrases(texts, [phrases[neuron] for neuron in described])
+        rows = []
+        for column, neuron in enumerate(described):
+            hypothesis = phrases_to_hypothesis(phrases[neuron])
+            activation = _column(activations, neuron)
+            scores = fidelity(matches[:, column], activation > 0, activation)
+            rows.append(
+                (int(neuron), hypothesis, [hypothesis], *scores.values(), "fit rows"),
+            )
+        return rows
+
+    def _warn_undescribed(self, n_neurons, described):
+        if not len(described):
+            raise ValueError(
+                f"{type(self).__name__} could put none of the {n_neurons} neurons into words: "
+                "all are dead, or fire on texts that no words set apart; train the autoencoder "
+                "on more rows or with a smaller M."
+            )
+        left_out = np.setdiff1d(np.arange(n_neurons), described)
+        if len(left_out):
+            names = getattr(self, "feature_names_in_", None)
+            named = ", ".join(str(names[i] if names is not None else i) for i in left_out)
+            warnings.warn(
+                f"No words were found for {len(left_out)} of {n_neurons} neurons, which are left "
+                f"out ({named}): they are dead, or fire on texts that nothing sets apart.",
+                UserWarning,
+                stacklevel=4,
+            )
+
+    def _annotate(self, texts):
+        """Annotations of the texts, (n_texts, n_hypotheses)."""
+        return match_phrases(texts, [hypothesis_to_phrases(h) for h in self.hypotheses_])
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.string = self.hypotheses is not None
+        return tags
+
+
+def _column(activations, neuron):
+    column = activations[:, [neuron]]
+    return (column.toarray() if sp.issparse(column) else column).ravel()
+
+
+def _holds_texts(X):
+    """Whether X is a collection of texts rather than a table of activations."""
+    if isinstance(X, pd.DataFrame):
+        return X.shape[1] == 1 and not pd.api.types.is_numeric_dtype(X.dtypes.iloc[0])
+    return getattr(X, "ndim", 1) == 1
+
+
+def _made_unique(names):
+    """Number the repeats of a name: a, a (2), a (3)."""
+    unique = []
+    for name in names:
+        candidate, number = name, 2
+        while candidate in unique:
+            candidate, number = f"{name} ({number})", number + 1
+        unique.append(candidate)
+    return unique
