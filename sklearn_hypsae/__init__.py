@@ -7,8 +7,10 @@ scikit-learn estimators, one file per step: :mod:`~sklearn_hypsae.embedding`,
 :mod:`~sklearn_hypsae.discovery`, which puts them together.
 """
 
+from .interpretation import LLMInterpreter
 from .selection import NeuronSelector
+from .validation import HypothesisValidator
 
 __version__ = "0.1.0"
 
-__all__ = ["NeuronSelector"]
+__all__ = ["HypothesisValidator", "LLMInterpreter", "NeuronSelector"]

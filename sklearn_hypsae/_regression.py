@@ -1,0 +1,359 @@
+"""The joint regression of a target on annotations: least squares or logistic.
+
+statsmodels estimates, and computes the standard errors. What statsmodels does not have, the
+penalised fit for separated classes, is here: maximum likelihood has no finite answer there.
+"""
+
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import linalg, special, stats
+
+from ._optional import import_optional
+
+CONFIDENCE = 0.95
+MAX_NEWTON_STEPS = 100
+DEPENDENCE_TOLERANCE = 1e-8
+
+
+class Regression(NamedTuple):
+    """A fitted joint regression.
+
+    Attributes
+    ----------
+    params : ndarray of shape (n_columns + 1,)
+        Intercept and coefficients.
+
+    pvalues : ndarray of shape (n_columns,)
+        Two-sided p-value of each coefficient; NaN where no degree of freedom is left.
+
+    intervals : ndarray of shape (n_columns, 2)
+        95% confidence interval of each coefficient.
+
+    is_penalised : bool
+        Whether separation forced a penalised logistic fit.
+
+    result : object
+        What statsmodels returned.
+    """
+
+    params: np.ndarray
+    pvalues: np.ndarray
+    intervals: np.ndarray
+    is_penalised: bool
+    result: Any
+
+
+def independent_columns(A):
+    """Find the columns that a regression with an intercept can tell apart.
+
+    Columns are taken from left to right; one that is constant, or a linear combination of
+    those already taken, is left out.
+
+    Parameters
+    ----------
+    A : ndarray of shape (n_samples, n_columns)
+
+    Returns
+    -------
+    kept : ndarray of int
+        The columns that stay, in order.
+
+    depends_on : dict of int to list of int
+        For each column left out, the kept columns it follows from; empty: constant.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_hypsae._regression import independent_columns
+    >>> A = np.array([[1, 1, 0, 0], [1, 0, 0, 1], [1, 1, 0, 0], [1, 0, 1, 1.0]])
+    >>> independent_columns(A)
+    (array([1, 2]), {0: [], 3: [1]})
+    """
+    centred = A - A.mean(axis=0)
+    norms = np.linalg.norm(centred, axis=0)
+    # A constant column keeps the rounding of its mean after centring.
+    is_constant = norms <= DEPENDENCE_TOLERANCE * np.linalg.norm(A, axis=0)
+    basis = np.empty((len(A), 0))
+    kept, depends_on = [], {}
+    for j in range(A.shape[1]):
+        if is_constant[j]:
+            depends_on[j] = []
+            continue
+        column = centred[:, j] / norms[j]
+        rest = column - basis @ (basis.T @ column)
+        rest -= basis @ (basis.T @ rest)  # once more: rounding of the first projection
+        size = np.linalg.norm(rest)
+        if size <= DEPENDENCE_TOLERANCE:
+            weights = np.linalg.lstsq(centred[:, kept] / norms[kept], column, rcond=None)[0]
+            depends_on[j] = [k for k, w in zip(kept, weights, strict=True) if abs(w) > 1e-6]
+        else:
+            kept.append(j)
+            basis = np.column_stack([basis, rest / size])
+    return np.array(kept, dtype=int), depends_on
+
+
+def fit_regression(A, y, *, classification, groups=None, inference=True):
+    """Regress y on all columns at once.
+
+    Parameters
+    ----------
+    A : ndarray of shape (n_samples, n_columns)
+        Linearly independent columns, none of them constant (see
+        :func:`independent_columns`).
+
+    y : ndarray of shape (n_samples,)
+        Numbers; 0.0 and 1.0 for classification.
+
+    classification : bool
+        Logistic regression if true, else least squares.
+
+    groups : ndarray of int of shape (n_samples,), default=None
+        Rows of one group depend on each other: standard errors are cluster-robust.
+
+    inference : bool, default=True
+        Whether p-values and intervals are wanted. Without them a penalised fit is much
+        quicker.
+
+    Returns
+    -------
+    regression : Regression
+    """
+    design = np.column_stack([np.ones(len(A)), A])
+    if len(design) <= design.shape[1]:
+        # No degree of freedom is left to estimate an error from.
+        groups, inference = None, False
+    if not classification:
+        return _fit_least_squares(design, y, groups, inference)
+    regression = _fit_logistic(design, y, groups)
+    return regression or _fit_penalised_logistic(design, y, groups, inference)
+
+
+def _covariance_options(groups):
+    if groups is None:
+        return {}
+    # With few groups the normal distribution is too narrow; t has one df less than groups.
+    return {"cov_type": "cluster", "cov_kwds": {"groups": groups}, "use_t": True}
+
+
+def _fit_least_squares(design, y, groups, inference):
+    api = import_optional("statsmodels.api", purpose="HypothesisValidator")
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        result = api.OLS(y, design).fit(**_covariance_options(groups))
+        return _from_result(result) if inference else _without_inference(result)
+
+
+def _fit_logistic(design, y, groups):
+    """Fit by maximum likelihood, or give None where that has no finite, stable answer."""
+    api = import_optional("statsmodels.api", purpose="HypothesisValidator")
+    tools = import_optional("statsmodels.tools.sm_exceptions", purpose="HypothesisValidator")
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            result = api.Logit(y, design).fit(disp=0, **_covariance_options(groups))
+        except (np.linalg.LinAlgError, tools.PerfectSeparationError):
+            return None
+        if not result.mle_retvals["converged"] or not np.isfinite(result.bse).all():
+            return None
+        return _from_result(result)
+
+
+def _from_result(result):
+    intervals = np.asarray(result.conf_int(alpha=1 - CONFIDENCE))[1:]
+    return Regression(
+        np.asarray(result.params), np.asarray(result.pvalues)[1:], intervals, False, result
+    )
+
+
+def _without_inference(result, is_penalised=False):
+    params = np.asarray(result.params)
+    nothing = np.full(len(params) - 1, np.nan)
+    return Regression(params, nothing, np.column_stack([nothing, nothing]), is_penalised, result)
+
+
+def _fit_penalised_logistic(design, y, groups, inference):
+    """Fit with Firth's penalty; p-values by score tests.
+
+    A Wald test would divide by a standard error that explodes (and, cluster-robust, vanishes)
+    where a column separates the classes; the score test of a column only needs the fit
+    without it.
+    """
+    params, weights, leverages = firth_logistic(design, y)
+    result = _as_statsmodels_result(design, y, params, leverages)
+    if not inference:
+        return _without_inference(result, is_penalised=True)._replace(params=params)
+    # Activations come at any scale; tests do not depend on it, rounding does.
+    scale = np.abs(design).max(axis=0)
+    scaled = design / scale
+    pvalues = np.array([score_test(scaled, y, j, groups) for j in range(1, len(scale))])
+    errors = _standard_errors(scaled, y, params * scale, weights, groups)[1:] / scale[1:]
+    reference = stats.norm if groups is None else stats.t(len(np.unique(groups)) - 1)
+    margin = reference.ppf((1 + CONFIDENCE) / 2) * errors
+    intervals = np.column_stack([params[1:] - margin, params[1:] + margin])
+    return Regression(params, pvalues, intervals, True, result)
+
+
+def _as_statsmodels_result(design, y, params, leverages):
+    """Give Firth's fit as the weighted binomial fit that has the same solution.
+
+    Firth's score is that of a likelihood where each row counts 1 + h times and half of the
+    extra h is a success.
+    """
+    api = import_optional("statsmodels.api", purpose="HypothesisValidator")
+    counts = 1 + leverages
+    model = api.GLM(
+        (y + leverages / 2) / counts, design, family=api.families.Binomial(), var_weights=counts
+    )
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        return model.fit(start_params=params)
+
+
+def firth_logistic(design, y):
+    """Fit a logistic regression with Jeffreys' prior as penalty.
+
+    Its estimates are finite whatever the data, and nearly unbiased.
+
+    Parameters
+    ----------
+    design : ndarray of shape (n_samples, n_params)
+        Full column rank, the first column the intercept.
+
+    y : ndarray of shape (n_samples,)
+        0.0 or 1.0.
+
+    Returns
+    -------
+    params : ndarray of shape (n_params,)
+
+    weights : ndarray of shape (n_samples,)
+        Variances p (1 - p) at the solution.
+
+    leverages : ndarray of shape (n_samples,)
+        Diagonal of the hat matrix at the solution.
+
+    References
+    ----------
+    Firth (1993), Bias reduction of maximum likelihood estimates, Biometrika 80(1).
+    Heinze and Schemper (2002), A solution to the problem of separation in logistic
+    regression, Statistics in Medicine 21(16).
+
+    Examples
+    --------
+    A concept that is only in rows with y = 1 gets a finite coefficient: that of the table of
+    counts with 1/2 added to every cell.
+
+    >>> import numpy as np
+    >>> from sklearn_hypsae._regression import firth_logistic
+    >>> design = np.column_stack([np.ones(6), [1, 1, 0, 0, 0, 0]])
+    >>> params, _, _ = firth_logistic(design, np.array([1, 1, 1, 0, 0, 0.0]))
+    >>> params.round(4)
+    array([-0.8473,  2.4567])
+    >>> np.log(1.5 / 3.5).round(4), (np.log(2.5 / 0.5) - np.log(1.5 / 3.5)).round(4)
+    (np.float64(-0.8473), np.float64(2.4567))
+    """
+    # The penalty does not depend on the parametrisation, so orthonormal columns may stand in
+    # for the given ones: the steps are then well conditioned at any scale.
+    basis, triangle = np.linalg.qr(design)
+    basis, triangle = basis * np.sqrt(len(y)), triangle / np.sqrt(len(y))
+    params = np.zeros(basis.shape[1])
+    state = _firth_state(basis, y, params)
+    for _ in range(MAX_NEWTON_STEPS):
+        step = linalg.cho_solve(state.factor, state.score)
+        if np.abs(step).max() < 1e-10:
+            break
+        step *= min(1.0, 5.0 / np.abs(step).max())
+        for _ in range(40):
+            trial = _firth_state(basis, y, params + step)
+            if trial is not None and trial.objective >= state.objective - 1e-12:
+                break
+            step /= 2
+        else:
+            break
+        params, state = params + step, trial
+    return linalg.solve_triangular(triangle, params), state.weights, state.leverages
+
+
+class _FirthState(NamedTuple):
+    objective: float
+    score: np.ndarray
+    factor: tuple
+    weights: np.ndarray
+    leverages: np.ndarray
+
+
+def _firth_state(basis, y, params):
+    linear = basis @ params
+    probabilities = special.expit(linear)
+    weights = probabilities * special.expit(-linear)
+    try:
+        factor = linalg.cho_factor(basis.T @ (weights[:, None] * basis), lower=True)
+    except linalg.LinAlgError:
+        return None
+    whitened = linalg.solve_triangular(factor[0], basis.T, lower=True)
+    leverages = weights * np.sum(whitened**2, axis=0)
+    log_likelihood = np.sum(y * linear - np.logaddexp(0, linear))
+    half_log_det = np.log(np.diag(factor[0])).sum()
+    score = basis.T @ (y - probabilities + leverages * (0.5 - probabilities))
+    return _FirthState(log_likelihood + half_log_det, score, factor, weights, leverages)
+
+
+def score_test(design, y, column, groups=None):
+    """Test one coefficient of a logistic regression from the fit without it.
+
+    Parameters
+    ----------
+    design : ndarray of shape (n_samples, n_params)
+
+    y : ndarray of shape (n_samples,)
+
+    column : int
+        The column of the design that is tested.
+
+    groups : ndarray of int of shape (n_samples,), default=None
+        With groups, the variance of the score is that between groups.
+
+    Returns
+    -------
+    pvalue : float
+
+    References
+    ----------
+    Rao (1948), Mathematical Proceedings of the Cambridge Philosophical Society 44(1).
+    With groups: Boos (1992), On generalized score tests, The American Statistician 46(4).
+    """
+    others = np.delete(design, column, axis=1)
+    params, weights, _ = firth_logistic(others, y)
+    residuals = y - special.expit(others @ params)
+    root = np.sqrt(weights)
+    weighted = root * design[:, column]
+    along = np.linalg.lstsq(root[:, None] * others, weighted, rcond=None)[0]
+    scores = (design[:, column] - others @ along) * residuals
+    if groups is None:
+        variance = np.sum((weighted - root * (others @ along)) ** 2)
+        return float(2 * stats.norm.sf(abs(scores.sum()) / np.sqrt(variance)))
+    sums = np.bincount(groups, weights=scores)
+    n_groups = len(sums)
+    variance = np.sum(sums**2) * n_groups / (n_groups - 1)
+    if variance == 0:
+        return 1.0
+    return float(2 * stats.t.sf(abs(scores.sum()) / np.sqrt(variance), n_groups - 1))
+
+
+def _standard_errors(design, y, params, weights, groups):
+    """Wald errors of a penalised fit, cluster-robust where that is the larger.
+
+    The cluster-robust ones vanish with the residuals of a column that separates the classes.
+    """
+    root = np.linalg.pinv(np.sqrt(weights)[:, None] * design)
+    bread = root @ root.T
+    errors = np.sqrt(np.diag(bread))
+    if groups is None:
+        return errors
+    scores = design * (y - special.expit(design @ params))[:, None]
+    sums = np.zeros((groups.max() + 1, design.shape[1]))
+    np.add.at(sums, groups, scores)
+    robust = bread @ (sums.T @ sums) @ bread
+    return np.maximum(errors, np.sqrt(np.diag(robust) * len(sums) / (len(sums) - 1)))

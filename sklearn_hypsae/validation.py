@@ -1,0 +1,493 @@
+"""Step five: test the hypotheses, all at once, on rows that discovery has not seen."""
+
+import warnings
+from numbers import Real
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+from sklearn.base import BaseEstimator
+from sklearn.feature_selection import SelectorMixin
+from sklearn.metrics import r2_score, roc_auc_score
+from sklearn.utils import ClassifierTags, RegressorTags, column_or_1d
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ._sklearn import Interval, StrOptions, fit_context
+from ._statistics import (
+    CORRECTIONS,
+    Predictor,
+    correct_pvalues,
+    cross_fitted_score,
+    presence,
+    separation,
+)
+from ._targets import check_target
+from ._texts import FIT_ROWS_ATTR, like_input
+
+MIN_ROWS = 20
+
+
+def _is_classification(validator):
+    """Say whether predict_proba exists: known from the task, or once fitted."""
+    if validator.task == "auto":
+        check_is_fitted(validator)
+        if validator.task_ == "classification":
+            return True
+    elif validator.task == "classification":
+        return True
+    raise AttributeError("predict_proba is for classification; this task is regression.")
+
+
+class HypothesisValidator(SelectorMixin, BaseEstimator):
+    """Test hypotheses: effect, p-value and joint prediction of the target.
+
+    One multivariate regression of y on all annotations (least squares, or logistic for a binary
+    y) gives each hypothesis a coefficient and a p-value given all the others; the separation
+    score is what it says alone.
+
+    p-values mean something only on rows that did not choose the hypotheses:
+    :class:`~sklearn_hypsae.HypothesisGenerator` keeps such rows apart. Where fit can tell that
+    its rows are those that chose the hypotheses, it marks ``in_sample`` and warns.
+
+    Parameters
+    ----------
+    task : {"auto", "classification", "regression"}, default="auto"
+        Kind of target. "auto" takes two distinct values or a non-numeric y for classification
+        and everything else for regression. scikit-learn's tags say classifier or regressor for
+        an explicit task, and for "auto" once fitted: set "classification" to have
+        cross-validation stratify its folds.
+
+    alpha : float, default=0.1
+        A hypothesis is significant where its corrected p-value is at most this.
+
+    correction : {"bonferroni", "holm", "fdr_bh", "fdr_by", "none"}, default="bonferroni"
+        How p-values are corrected for the number of hypotheses. Untested hypotheses count.
+
+    Attributes
+    ----------
+    hypotheses_ : DataFrame of shape (n_hypotheses, 12)
+        One row a column of X, in the same order.
+
+        - hypothesis : its wording, the name of the column.
+        - separation_score : mean of y with the concept less mean without it.
+        - separation_pvalue : of the pooled t-test of that difference.
+        - regression_coef : coefficient in the joint regression; log-odds for classification.
+        - regression_coef_low, regression_coef_high : its 95% confidence interval.
+        - regression_pval : p-value of the coefficient, NaN where it is not tested.
+        - corrected_pval : the same, corrected for the number of hypotheses.
+        - significant : whether that is at most ``alpha``.
+        - feature_prevalence : share of rows with the concept.
+        - n_present : number of rows with the concept.
+        - note : why a hypothesis is not tested, or how its p-value came about; else empty.
+
+    metrics_ : dict
+        - auc or r2 : of the regression on the very rows it was fitted on, as the paper
+          reports it. It flatters: with 20 columns of noise and 640 rows the AUC is .60.
+        - auc_cv or r2_cv : the same cross-fitted over five folds; the one to quote.
+        - n_significant, n_hypotheses, n_tested : counts of hypotheses.
+        - p_threshold : the largest p-value that is significant; None where that depends on the
+          other p-values (holm, fdr_bh, fdr_by).
+        - n_rows, n_rows_dropped : rows used, and rows left out because of a NaN.
+        - n_groups : number of groups; only where groups were given.
+        - in_sample : True where the rows are known to have chosen the hypotheses, False where
+          they are known not to have, None where it cannot be known.
+
+    result_ : statsmodels results
+        Of the joint regression, for its summary and diagnostics. Its columns are the intercept
+        and the columns of X not left out. Under separation it is the weighted binomial fit
+        equivalent to the penalised one: take p-values from ``hypotheses_``.
+
+    intercept_ : float
+        Intercept of the regression.
+
+    coef_ : ndarray of shape (n_hypotheses,)
+        Coefficients; 0 for columns left out.
+
+    classes_ : ndarray of shape (2,)
+        The labels in sorted order; classification only.
+
+    task_ : {"classification", "regression"}
+        The task that "auto" came to.
+
+    n_features_in_ : int
+        Number of hypotheses.
+
+    feature_names_in_ : ndarray of shape (n_hypotheses,)
+        The hypotheses; only where X has column names.
+
+    Notes
+    -----
+    Annotations are 1 (present), 0 (absent) or NaN (unknown); for pairs of texts the difference
+    of two annotations, in {-1, 0, 1}. Anything else is taken for activations: present means
+    above 0 for prevalence and separation, and the regression uses the values as they are. Rows
+    with a NaN are dropped in fit and counted; in predict a NaN stands for the column's mean in
+    fit. A column without any annotation is left out by name.
+
+    A column that is constant, a copy of another or a linear combination of others is left out of
+    the regression and named in ``note``; its p-value is NaN and it still counts in the
+    correction. A concept with fewer than 20 rows with it, or without it, stays in the regression
+    but is not tested: on noise, such p-values are far too often small.
+
+    Where the annotations separate the classes, maximum likelihood has no finite answer. The
+    regression is then fitted with Firth's penalty and p-values are those of score tests; ``note``
+    says "penalised fit".
+
+    With groups, standard errors are cluster-robust, for the regression and for separation.
+
+    References
+    ----------
+    Movva, Peng, Garg, Kleinberg and Pierson (2025), "Sparse Autoencoders for Hypothesis
+    Generation", arXiv 2502.04382.
+    Heinze and Schemper (2002), "A solution to the problem of separation in logistic
+    regression", Statistics in Medicine 21(16).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from sklearn_hypsae import HypothesisValidator
+    >>> rng = np.random.default_rng(0)
+    >>> annotations = pd.DataFrame(
+    ...     rng.integers(0, 2, size=(300, 2)), columns=["praises the food", "mentions a date"]
+    ... )
+    >>> stars = 3 + annotations["praises the food"] + rng.normal(size=300)
+    >>> validator = HypothesisValidator().fit(annotations, stars)
+    >>> validator.hypotheses_[["hypothesis", "separation_score", "significant"]].round(2)
+             hypothesis  separation_score  significant
+    0  praises the food              1.08         True
+    1   mentions a date             -0.06        False
+    >>> validator.transform(annotations).columns.to_list()
+    ['praises the food']
+    """
+
+    _parameter_constraints = {
+        "task": [StrOptions({"auto", "classification", "regression"})],
+        "alpha": [Interval(Real, 0, 1, closed="right")],
+        "correction": [StrOptions(set(CORRECTIONS))],
+    }
+
+    def __init__(self, task="auto", *, alpha=0.1, correction="bonferroni"):
+        self.task = task
+        self.alpha = alpha
+        self.correction = correction
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, groups=None):
+        """Test every column of X against y.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_hypotheses)
+            Annotations or activations; NaN where unknown.
+
+        y : array-like of shape (n_samples,)
+            Target: numbers, or two classes.
+
+        groups : array-like of shape (n_samples,), default=None
+            Rows of one group (chunks of a document, texts of an author) depend on each other.
+
+        Returns
+        -------
+        self : HypothesisValidator
+
+        Raises
+        ------
+        ValueError
+            If nothing is annotated, no row is complete, lengths differ, or y is constant or has
+            missing values.
+        """
+        annotations = self._validate(X, reset=True)
+        n_samples = len(annotations)
+        target = check_target(y, task=self.task, n_samples=n_samples, caller=type(self).__name__)
+        codes = _check_groups(groups, n_samples)
+        complete, is_annotated = _complete_rows(annotations, target.values)
+        A, values = annotations[complete][:, is_annotated], target.values[complete]
+        if codes is not None:
+            codes = _check_groups(codes[complete], len(A))
+        self._set_task(target)
+        in_sample = _rows_chose_hypotheses(X)
+        predictor = Predictor(
+            A, values, classification=self.task_ == "classification", groups=codes
+        )
+        self._set_regression(predictor, A, is_annotated)
+        self.hypotheses_ = self._tabulate(predictor, A, values, codes, is_annotated)
+        self.metrics_ = {
+            **self._scores(predictor, A, values, codes),
+            **self._counts(n_samples, len(A), codes, in_sample),
+        }
+        return self
+
+    def _validate(self, X, *, reset):
+        return validate_data(self, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
+
+    def _set_task(self, target):
+        self.task_ = target.task
+        if target.classes is not None:
+            self.classes_ = target.classes
+        elif hasattr(self, "classes_"):
+            del self.classes_
+
+    def _set_regression(self, predictor, A, is_annotated):
+        regression = predictor.regression
+        annotated = np.flatnonzero(is_annotated)
+        self.coef_ = np.zeros(self.n_features_in_)
+        self.coef_[annotated[predictor.kept]] = regression.params[1:]
+        self.intercept_ = float(regression.params[0])
+        self.result_ = regression.result
+        self._means = np.zeros(self.n_features_in_)
+        self._means[annotated] = A.mean(axis=0)
+
+    def _tabulate(self, predictor, A, y, groups, is_annotated):
+        names = self._names()
+        tested = _tabulate_annotated(predictor, A, y, groups, names[is_annotated])
+        table = tested.reindex(names.index)
+        table.loc[~is_annotated, "n_present"] = 0
+        table.loc[~is_annotated, "note"] = "untested: not annotated in any row"
+        corrected = correct_pvalues(table["regression_pval"].to_numpy(), method=self.correction)
+        table.insert(0, "hypothesis", names)
+        table.insert(7, "corrected_pval", corrected)
+        table.insert(8, "significant", corrected <= self.alpha)
+        return table.astype({"n_present": "int64"})
+
+    def _names(self):
+        names = getattr(self, "feature_names_in_", None)
+        if names is None:
+            names = [f"x{i}" for i in range(self.n_features_in_)]
+        return pd.Series(names, dtype=object)
+
+    def _scores(self, predictor, A, y, groups):
+        classification = predictor.classification
+        name, score = ("auc", roc_auc_score) if classification else ("r2", r2_score)
+        cross_fitted = cross_fitted_score(A, y, classification=classification, groups=groups)
+        return {name: float(score(y, predictor.predict(A))), f"{name}_cv": cross_fitted}
+
+    def _counts(self, n_samples, n_complete, groups, in_sample):
+        thresholds = {"bonferroni": self.alpha / self.n_features_in_, "none": self.alpha}
+        counts = {
+            "n_significant": int(self.hypotheses_["significant"].sum()),
+            "n_hypotheses": self.n_features_in_,
+            "n_tested": int(self.hypotheses_["regression_pval"].notna().sum()),
+            "p_threshold": thresholds.get(self.correction),
+            "n_rows": n_complete,
+            "n_rows_dropped": n_samples - n_complete,
+            "in_sample": in_sample,
+        }
+        if groups is not None:
+            counts["n_groups"] = len(np.unique(groups))
+        return counts
+
+    def _expected(self, X):
+        check_is_fitted(self)
+        A = self._validate(X, reset=False)
+        A = np.where(np.isnan(A), self._means, A)
+        linear = self.intercept_ + A @ self.coef_
+        return expit(linear) if self.task_ == "classification" else linear
+
+    def predict(self, X):
+        """Predict the target from annotations.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_hypotheses)
+            A NaN stands for the column's mean in fit.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Labels for classification, else numbers.
+        """
+        expected = self._expected(X)
+        if self.task_ == "regression":
+            return expected
+        return self.classes_[(expected > 0.5).astype(int)]
+
+    @available_if(_is_classification)
+    def predict_proba(self, X):
+        """Predict the probability of each class; classification only.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_hypotheses)
+            A NaN stands for the column's mean in fit.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, 2)
+            In the order of ``classes_``.
+        """
+        positive = self._expected(X)
+        return np.column_stack([1 - positive, positive])
+
+    def score(self, X, y):
+        """Score predictions: AUC for classification, R² for regression.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_hypotheses)
+
+        y : array-like of shape (n_samples,)
+
+        Returns
+        -------
+        score : float
+        """
+        expected = self._expected(X)
+        y = column_or_1d(y, warn=True)
+        if self.task_ == "regression":
+            return float(r2_score(y, expected))
+        unknown = np.setdiff1d(y, self.classes_)
+        if len(unknown):
+            raise ValueError(
+                f"{type(self).__name__} was fitted on two classes, but y has {len(unknown)} "
+                "other label(s): score it on the same classes."
+            )
+        return float(roc_auc_score(y == self.classes_[1], expected))
+
+    def transform(self, X):
+        """Keep the columns of the significant hypotheses.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_hypotheses)
+
+        Returns
+        -------
+        X_kept : DataFrame or ndarray of shape (n_samples, n_significant)
+            A frame with the same index for a frame, else an array.
+        """
+        check_is_fitted(self)
+        A = self._validate(X, reset=False)
+        return like_input(A[:, self.get_support()], X, self)
+
+    def _get_support_mask(self):
+        check_is_fitted(self)
+        return self.hypotheses_["significant"].to_numpy()
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.input_tags.allow_nan = True
+        task = getattr(self, "task_", None) if self.task == "auto" else self.task
+        if task == "classification":
+            tags.estimator_type = "classifier"
+            tags.classifier_tags = ClassifierTags(multi_class=False)
+        elif task == "regression":
+            tags.estimator_type = "regressor"
+            tags.regressor_tags = RegressorTags()
+        return tags
+
+
+def _check_groups(groups, n_samples):
+    """Number the groups, or say what is wrong with them."""
+    if groups is None:
+        return None
+    groups = column_or_1d(groups)
+    if len(groups) != n_samples:
+        raise ValueError(
+            f"HypothesisValidator got {n_samples} rows in X but {len(groups)} values in groups: "
+            "pass one group a row."
+        )
+    if pd.isna(groups).any():
+        raise ValueError(
+            f"HypothesisValidator found missing values in groups in {pd.isna(groups).sum()} of "
+            f"{n_samples} rows: every row needs a group."
+        )
+    codes, distinct = pd.factorize(groups)
+    if len(distinct) < 2:
+        raise ValueError(
+            "HypothesisValidator cannot tell groups apart: all rows are in one group, so no "
+            "standard error can be had between groups; pass groups=None if rows are independent."
+        )
+    return codes
+
+
+def _complete_rows(annotations, y):
+    """Choose rows without NaN and columns with any annotation, or say why there are none."""
+    unknown = np.isnan(annotations)
+    is_annotated = ~unknown.all(axis=0)
+    complete = ~unknown[:, is_annotated].any(axis=1)
+    n_complete, n_samples = complete.sum(), len(complete)
+    if not is_annotated.any():
+        raise ValueError(
+            "HypothesisValidator has nothing to test: every annotation in X is NaN, so no row "
+            "was annotated; look into why annotation failed."
+        )
+    if n_complete == 0:
+        raise ValueError(
+            f"HypothesisValidator has nothing to test: each of the {n_samples} rows of X has a "
+            "NaN, and rows with a NaN are dropped; annotate again or drop the worst columns."
+        )
+    if np.ptp(y[complete]) == 0:
+        raise ValueError(
+            f"HypothesisValidator cannot test anything: y has one class or value only in the "
+            f"{n_complete} of {n_samples} rows that have no NaN in X."
+        )
+    if n_complete < n_samples / 2:
+        warnings.warn(
+            f"{n_samples - n_complete} of {n_samples} rows have a NaN among their annotations "
+            "and are dropped: the rest may not stand for all.",
+            UserWarning,
+            stacklevel=3,
+        )
+    return complete, is_annotated
+
+
+def _rows_chose_hypotheses(X):
+    """Read off a frame whether its rows chose its columns; None where it cannot be known."""
+    in_sample = X.attrs.get(FIT_ROWS_ATTR) if isinstance(X, pd.DataFrame) else None
+    if in_sample:
+        warnings.warn(
+            "These p-values mean nothing: the rows that test the hypotheses are the rows that "
+            "chose them. Use HypothesisGenerator, or fit HypothesisValidator on held-out rows.",
+            UserWarning,
+            stacklevel=3,
+        )
+    return in_sample
+
+
+def _tabulate_annotated(predictor, A, y, groups, names):
+    """Build the table of the annotated columns, without correction for their number."""
+    present = presence(A)
+    counts = np.abs(present).sum(axis=0).astype(int)
+    is_rare = np.minimum(counts, len(A) - counts) < MIN_ROWS
+    alone = np.array([separation(column, y, groups) for column in present.T])
+    joint = np.full((A.shape[1], 4), np.nan)
+    regression = predictor.regression
+    joint[predictor.kept] = np.column_stack(
+        [regression.params[1:], regression.intervals, regression.pvalues]
+    )
+    joint[is_rare, 3] = np.nan
+    alone[is_rare, 1] = np.nan
+    notes = [_note(j, predictor, A, counts, is_rare, names.to_list()) for j in range(len(names))]
+    return pd.DataFrame(
+        {
+            "separation_score": alone[:, 0],
+            "separation_pvalue": alone[:, 1],
+            "regression_coef": joint[:, 0],
+            "regression_coef_low": joint[:, 1],
+            "regression_coef_high": joint[:, 2],
+            "regression_pval": joint[:, 3],
+            "feature_prevalence": counts / len(A),
+            "n_present": counts,
+            "note": notes,
+        },
+        index=names.index,
+    )
+
+
+def _note(j, predictor, A, counts, is_rare, names):
+    if j in predictor.depends_on:
+        others = predictor.depends_on[j]
+        if not others:
+            return "untested: constant"
+        is_copy = len(others) == 1 and np.array_equal(A[:, j], A[:, others[0]])
+        named = ", ".join(repr(str(names[k])) for k in others)
+        return f"untested: {'copy of' if is_copy else 'follows exactly from'} {named}"
+    if is_rare[j]:
+        n_absent = len(A) - counts[j]
+        found = f"present in {counts[j]}" if counts[j] < MIN_ROWS else f"absent from {n_absent}"
+        return f"untested: {found} rows, {MIN_ROWS} are needed"
+    if np.isnan(predictor.regression.pvalues[list(predictor.kept).index(j)]):
+        return "untested: too few rows for so many hypotheses"
+    return "penalised fit" if predictor.regression.is_penalised else ""

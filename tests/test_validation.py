@@ -1,0 +1,492 @@
+"""What HypothesisValidator promises: tested hypotheses, honest scores, and no crash."""
+
+import json
+import pickle
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from annotated import PEER_CASES, draw_annotations, make_case, names_of
+from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.model_selection import cross_val_predict, cross_val_score
+from sklearn.utils.estimator_checks import (
+    check_dataframe_column_names_consistency,
+    check_global_output_transform_pandas,
+    check_global_set_output_transform_polars,
+    check_n_features_in_after_fitting,
+    check_param_validation,
+    check_set_output_transform,
+    check_set_output_transform_pandas,
+    check_transformer_get_feature_names_out,
+    check_transformer_get_feature_names_out_pandas,
+    parametrize_with_checks,
+)
+
+from sklearn_hypsae import HypothesisValidator
+from sklearn_hypsae._texts import FIT_ROWS_ATTR, mark_fit_rows, text_index
+
+PEER = json.loads((Path(__file__).parent / "data" / "peer_score_hypotheses.json").read_text())
+VALIDATORS = [
+    HypothesisValidator(),
+    HypothesisValidator(task="classification"),
+    HypothesisValidator(task="regression"),
+]
+
+
+def annotated_frame(name="binary"):
+    annotations, y, _ = make_case(name)
+    texts = text_index([f"text {i}" for i in range(len(y))])
+    return pd.DataFrame(annotations, index=texts, columns=names_of(annotations)), y
+
+
+# scikit-learn's grammar
+
+
+@parametrize_with_checks(VALIDATORS)
+def test_passes_the_common_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("validator", VALIDATORS, ids=lambda v: v.task)
+@pytest.mark.parametrize(
+    "check",
+    [
+        check_dataframe_column_names_consistency,
+        check_global_output_transform_pandas,
+        check_global_set_output_transform_polars,
+        check_n_features_in_after_fitting,
+        check_param_validation,
+        check_set_output_transform,
+        check_set_output_transform_pandas,
+        check_transformer_get_feature_names_out,
+        check_transformer_get_feature_names_out_pandas,
+    ],
+    ids=lambda check: check.__name__,
+)
+def test_passes_set_output_name_and_parameter_checks(validator, check):
+    check("HypothesisValidator", clone(validator))
+
+
+def test_says_what_it_is_for_an_explicit_task_and_for_auto_once_fitted():
+    annotations, y, _ = make_case("binary")
+    assert is_classifier(HypothesisValidator(task="classification"))
+    assert is_regressor(HypothesisValidator(task="regression"))
+    auto = HypothesisValidator()
+    assert not is_classifier(auto) and not is_regressor(auto)
+    assert is_classifier(auto.fit(annotations, y))
+    assert is_regressor(auto.fit(annotations, np.arange(len(y))))
+
+
+def test_refitted_on_numbers_it_forgets_the_classes():
+    annotations, y, _ = make_case("binary")
+    validator = HypothesisValidator().fit(annotations, y)
+    assert hasattr(validator, "predict_proba") and hasattr(validator, "classes_")
+    validator.fit(annotations, np.arange(len(y)))
+    assert not hasattr(validator, "predict_proba") and not hasattr(validator, "classes_")
+
+
+def test_scorers_that_need_probabilities_work_with_an_unfitted_auto_task():
+    annotations, y, _ = make_case("binary")
+    aucs = cross_val_score(HypothesisValidator(), annotations, y, scoring="roc_auc")
+    np.testing.assert_allclose(aucs, cross_val_score(HypothesisValidator(), annotations, y))
+    probabilities = cross_val_predict(
+        HypothesisValidator(task="classification"), annotations, y, method="predict_proba"
+    )
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+
+
+def test_predicts_the_labels_it_was_given():
+    annotations, y, _ = make_case("binary")
+    labels = np.where(y == 1, "fresh", "rotten")
+    validator = HypothesisValidator().fit(annotations, labels)
+    assert list(validator.classes_) == ["fresh", "rotten"]
+    assert set(validator.predict(annotations)) == {"fresh", "rotten"}
+    assert np.mean(validator.predict(annotations) == labels) > 0.6
+
+
+def test_frame_in_frame_out_with_the_significant_columns_only():
+    frame, y = annotated_frame()
+    validator = HypothesisValidator().fit(frame, y)
+    kept = validator.transform(frame)
+    significant = validator.hypotheses_.query("significant")["hypothesis"]
+    assert list(kept.columns) == list(significant) == list(validator.get_feature_names_out())
+    assert 0 < kept.shape[1] < frame.shape[1]
+    pd.testing.assert_frame_equal(kept, frame[significant], check_names=False)
+    assert type(HypothesisValidator().fit(frame.to_numpy(), y).transform(frame.to_numpy())) is (
+        np.ndarray
+    )
+
+
+def test_pickle_and_refit_give_the_same():
+    frame, y = annotated_frame()
+    validator = HypothesisValidator().fit(frame, y)
+    again = pickle.loads(pickle.dumps(validator))
+    np.testing.assert_array_equal(again.predict_proba(frame), validator.predict_proba(frame))
+    refitted = clone(validator).fit(frame, y)
+    pd.testing.assert_frame_equal(refitted.hypotheses_, validator.hypotheses_)
+    assert refitted.metrics_ == validator.metrics_
+
+
+# The numbers
+
+
+@pytest.mark.parametrize("case", PEER_CASES)
+def test_agrees_with_the_peer(case):
+    annotations, y, classification = make_case(case)
+    expected = PEER["cases"][case]
+    validator = HypothesisValidator(task="classification" if classification else "regression").fit(
+        annotations, y
+    )
+    theirs = {
+        "separation_score": "separation_score",
+        "separation_pvalue": "separation_pval",
+        "regression_coef": "regression_coef",
+        "regression_pval": "regression_pval",
+        "feature_prevalence": "feature_prevalence",
+    }
+    for ours, name in theirs.items():
+        np.testing.assert_allclose(
+            validator.hypotheses_[ours], expected["table"][name], rtol=0, atol=1e-8, err_msg=ours
+        )
+    score = "auroc" if classification else "r2"
+    metrics = validator.metrics_
+    in_sample = metrics["auc" if classification else "r2"]
+    assert in_sample == pytest.approx(expected["metrics"][score], abs=1e-8)
+    for name in ("n_significant", "n_hypotheses", "p_threshold"):
+        assert metrics[name] == pytest.approx(expected[name])
+
+
+@pytest.mark.parametrize("case", ["binary", "stars"])
+def test_the_joint_regression_is_that_of_statsmodels(case):
+    annotations, y, classification = make_case(case)
+    model = sm.Logit if classification else sm.OLS
+    options = {"disp": 0} if classification else {}
+    expected = model(y, sm.add_constant(annotations)).fit(**options)
+    validator = HypothesisValidator().fit(annotations, y)
+    table = validator.hypotheses_
+    np.testing.assert_allclose(validator.result_.params, expected.params, atol=1e-10)
+    np.testing.assert_allclose(table["regression_coef"], expected.params[1:], atol=1e-10)
+    np.testing.assert_allclose(
+        table[["regression_coef_low", "regression_coef_high"]],
+        expected.conf_int()[1:],
+        atol=1e-10,
+    )
+    predicted = (
+        validator.predict_proba(annotations)[:, 1]
+        if classification
+        else (validator.predict(annotations))
+    )
+    np.testing.assert_allclose(predicted, expected.predict(), atol=1e-10)
+
+
+@pytest.mark.parametrize("case", ["binary", "stars"])
+def test_groups_make_every_p_value_cluster_robust(case):
+    annotations, y, classification = make_case(case)
+    groups = np.arange(len(y)) // 5
+    validator = HypothesisValidator().fit(annotations, y, groups=[f"g{g}" for g in groups])
+    options = {"cov_type": "cluster", "cov_kwds": {"groups": groups}, "use_t": True}
+    design = sm.add_constant(annotations)
+    if classification:
+        expected = sm.Logit(y, design).fit(disp=0, **options)
+    else:
+        expected = sm.OLS(y, design).fit(**options)
+    table = validator.hypotheses_
+    np.testing.assert_allclose(table["regression_pval"], expected.pvalues[1:], atol=1e-10)
+    alone = sm.OLS(y, sm.add_constant(annotations[:, 3])).fit(**options)
+    assert table.loc[3, "separation_pvalue"] == pytest.approx(alone.pvalues[1], abs=1e-10)
+    assert validator.metrics_["n_groups"] == len(np.unique(groups))
+
+
+def test_significance_follows_the_correction():
+    annotations, y, _ = make_case("binary")
+    counts = {}
+    for correction in ("bonferroni", "holm", "fdr_bh", "none"):
+        validator = HypothesisValidator(correction=correction).fit(annotations, y)
+        table = validator.hypotheses_
+        assert (table["corrected_pval"] >= table["regression_pval"]).all()
+        assert (table["significant"] == (table["corrected_pval"] <= 0.1)).all()
+        counts[correction] = validator.metrics_["n_significant"]
+    assert counts["bonferroni"] <= counts["holm"] <= counts["fdr_bh"] <= counts["none"]
+    assert HypothesisValidator(alpha=1e-12).fit(annotations, y).metrics_["n_significant"] == 0
+
+
+def test_the_cross_fitted_score_sees_through_noise():
+    rng = np.random.default_rng(0)
+    noise = draw_annotations(rng, 400, np.full(20, 0.3))
+    binary = HypothesisValidator().fit(noise, rng.integers(0, 2, 400))
+    assert binary.metrics_["auc"] > 0.58
+    assert abs(binary.metrics_["auc_cv"] - 0.5) < 0.08
+    numbers = HypothesisValidator().fit(noise, rng.normal(size=400))
+    assert numbers.metrics_["r2"] > 0.02
+    assert numbers.metrics_["r2_cv"] < 0.02
+
+
+def test_cross_fitting_keeps_groups_together():
+    rng = np.random.default_rng(1)
+    # Each group has an annotation pattern and a target of its own: all that can be learnt is
+    # which group a row is in.
+    pattern, level = draw_annotations(rng, 40, np.full(12, 0.5)), rng.normal(size=40)
+    groups = np.repeat(np.arange(40), 10)
+    annotations, y = pattern[groups], level[groups] + 0.1 * rng.normal(size=400)
+    apart = HypothesisValidator().fit(annotations, y, groups=groups)
+    mixed = HypothesisValidator().fit(annotations, y)
+    assert mixed.metrics_["r2_cv"] > 0.1 > apart.metrics_["r2_cv"]
+
+
+def test_activations_count_as_present_above_zero_and_enter_as_they_are():
+    annotations, y, _ = make_case("stars")
+    rng = np.random.default_rng(0)
+    activations = annotations * rng.uniform(0.1, 3, size=annotations.shape)
+    table = HypothesisValidator().fit(activations, y).hypotheses_
+    of_binary = HypothesisValidator().fit(annotations, y).hypotheses_
+    for column in ("separation_score", "separation_pvalue", "feature_prevalence", "n_present"):
+        np.testing.assert_allclose(table[column], of_binary[column])
+    expected = sm.OLS(y, sm.add_constant(activations)).fit()
+    np.testing.assert_allclose(table["regression_coef"], expected.params[1:], atol=1e-10)
+
+
+@pytest.mark.parametrize("classification", [True, False])
+def test_pairs_give_the_same_when_both_texts_are_swapped_and_y_reversed(classification):
+    rng = np.random.default_rng(5)
+    annotations = draw_annotations(rng, 600, [0.3, 0.5]) - draw_annotations(rng, 600, [0.3, 0.5])
+    y = annotations @ [0.8, -0.4] + rng.normal(size=600)
+    if classification:
+        y = (y > 0).astype(float)
+    table = HypothesisValidator().fit(annotations, y).hypotheses_
+    swapped = HypothesisValidator().fit(-annotations, 1 - y if classification else -y).hypotheses_
+    pd.testing.assert_frame_equal(table, swapped, atol=1e-10)
+    assert (np.sign(table["separation_score"]) == [1, -1]).all()
+    assert table["significant"].all()
+    np.testing.assert_allclose(table["feature_prevalence"], (annotations != 0).mean(axis=0))
+
+
+# Rows that chose the hypotheses
+
+
+def test_marks_in_sample_and_warns_once_where_the_rows_chose_the_hypotheses():
+    frame, y = annotated_frame()
+    with pytest.warns(UserWarning, match="mean nothing") as caught:
+        validator = HypothesisValidator().fit(mark_fit_rows(frame, True), y)
+    assert len(caught) == 1
+    assert validator.metrics_["in_sample"] is True
+
+
+@pytest.mark.parametrize(("mark", "expected"), [(False, False), (None, None)])
+def test_says_nothing_where_other_rows_chose_or_it_cannot_be_known(mark, expected):
+    frame, y = annotated_frame()
+    if mark is not None:
+        frame.attrs[FIT_ROWS_ATTR] = mark
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        validator = HypothesisValidator().fit(frame, y)
+    assert validator.metrics_["in_sample"] is expected
+
+
+# Annotations that are missing
+
+
+def test_rows_with_a_missing_annotation_are_dropped_and_counted():
+    frame, y = annotated_frame()
+    holes = frame.copy()
+    holes.iloc[[3, 10, 11], [0, 5, 5]] = np.nan
+    validator = HypothesisValidator().fit(holes, y)
+    complete = holes.notna().all(axis=1).to_numpy()
+    expected = HypothesisValidator().fit(frame[complete], y[complete])
+    pd.testing.assert_frame_equal(validator.hypotheses_, expected.hypotheses_)
+    assert validator.metrics_["n_rows_dropped"] == 3
+    assert validator.metrics_["n_rows"] == len(y) - 3
+
+
+def test_a_missing_annotation_counts_as_the_mean_when_predicting():
+    frame, y = annotated_frame()
+    validator = HypothesisValidator().fit(frame, y)
+    row = frame.iloc[[0]].copy()
+    filled = row.copy()
+    row.iloc[0, 2], filled.iloc[0, 2] = np.nan, frame.iloc[:, 2].mean()
+    np.testing.assert_allclose(validator.predict_proba(row), validator.predict_proba(filled))
+
+
+def test_a_column_without_any_annotation_is_left_out_by_name_and_costs_no_row():
+    frame, y = annotated_frame()
+    expected = HypothesisValidator(correction="none").fit(frame.drop(columns="concept 4"), y)
+    frame["concept 4"] = np.nan
+    validator = HypothesisValidator(correction="none").fit(frame, y)
+    table = validator.hypotheses_.set_index("hypothesis")
+    assert table.loc["concept 4", "note"] == "untested: not annotated in any row"
+    assert not table.loc["concept 4", "significant"]
+    assert validator.metrics_["n_rows_dropped"] == 0
+    pd.testing.assert_frame_equal(
+        table.drop(index="concept 4"), expected.hypotheses_.set_index("hypothesis")
+    )
+    assert validator.predict_proba(frame).shape == (len(y), 2)
+
+
+def test_warns_where_most_rows_are_incomplete():
+    frame, y = annotated_frame()
+    frame.iloc[: len(y) // 2 + 1, 0] = np.nan
+    with pytest.warns(UserWarning, match="401 of 800 rows have a NaN"):
+        HypothesisValidator().fit(frame, y)
+
+
+# Annotations a regression cannot use
+
+
+def test_constant_and_duplicate_columns_are_named_and_still_count():
+    frame, y = annotated_frame()
+    expected = HypothesisValidator().fit(frame, y)
+    frame["always"], frame["again"] = 1.0, frame["concept 1"]
+    frame["either"] = 1 - frame["concept 0"]
+    validator = HypothesisValidator().fit(frame, y)
+    notes = validator.hypotheses_.set_index("hypothesis")["note"]
+    assert notes["always"] == "untested: constant"
+    assert notes["again"] == "untested: copy of 'concept 1'"
+    assert notes["either"] == "untested: follows exactly from 'concept 0'"
+    untested = validator.hypotheses_.tail(3)
+    assert untested[["regression_pval", "corrected_pval"]].isna().all(axis=None)
+    assert not untested["significant"].any()
+    tested = validator.hypotheses_.head(12)
+    np.testing.assert_allclose(
+        tested["regression_pval"], expected.hypotheses_["regression_pval"], atol=1e-10
+    )
+    np.testing.assert_allclose(
+        tested["corrected_pval"], np.minimum(1, tested["regression_pval"] * 15)
+    )
+    np.testing.assert_allclose(
+        validator.predict_proba(frame), expected.predict_proba(frame.iloc[:, :12]), atol=1e-10
+    )
+
+
+def test_a_sum_of_other_columns_is_named():
+    rng = np.random.default_rng(0)
+    kinds = rng.integers(0, 3, 300)
+    frame = pd.DataFrame({"a": kinds == 0, "b": kinds == 1, "a or b": kinds < 2}).astype(float)
+    table = HypothesisValidator().fit(frame, rng.normal(size=300)).hypotheses_
+    assert list(table["note"]) == ["", "", "untested: follows exactly from 'a', 'b'"]
+
+
+@pytest.mark.parametrize(
+    ("n_present", "note"),
+    [
+        (19, "untested: present in 19 rows, 20 are needed"),
+        (20, ""),
+        (780, ""),
+        (781, "untested: absent from 19 rows, 20 are needed"),
+    ],
+)
+def test_a_concept_with_fewer_than_20_rows_on_either_side_is_untested(n_present, note):
+    frame, y = annotated_frame()
+    frame["rare"] = (np.random.default_rng(0).permutation(800) < n_present).astype(float)
+    row = HypothesisValidator().fit(frame, y).hypotheses_.iloc[-1]
+    assert row["note"] == note
+    assert row["n_present"] == n_present
+    assert np.isnan(row["regression_pval"]) == np.isnan(row["separation_pvalue"]) == bool(note)
+    assert np.isfinite(row["regression_coef"]) and np.isfinite(row["separation_score"])
+
+
+def test_separated_classes_get_a_penalised_fit_that_says_so():
+    annotations, y, _ = make_case("binary")
+    rng = np.random.default_rng(0)
+    gives_away = ((y == 1) & (rng.random(len(y)) < 0.3)).astype(float)
+    data = np.column_stack([annotations, gives_away])
+    validator = HypothesisValidator().fit(data, y)
+    table = validator.hypotheses_
+    assert (table["note"] == "penalised fit").all()
+    assert np.isfinite(table["regression_coef"]).all()
+    assert 2 < table["regression_coef"].iloc[-1] < 10
+    assert table["regression_pval"].iloc[-1] < 1e-10
+    np.testing.assert_allclose(
+        validator.result_.params, np.r_[validator.intercept_, validator.coef_], atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("with_groups", [False, True])
+def test_a_penalised_fit_does_not_call_noise_significant(with_groups):
+    rng = np.random.default_rng(3)
+    small = []
+    for _ in range(60):
+        y = rng.integers(0, 2, 400).astype(float)
+        noise = draw_annotations(rng, 400, np.linspace(0.1, 0.5, 5))
+        # Separates, and is too rare to be tested.
+        giveaway = ((y == 1) & (rng.random(400) < 0.06)).astype(float)
+        groups = np.arange(400) // 4 if with_groups else None
+        table = (
+            HypothesisValidator()
+            .fit(np.column_stack([noise, giveaway]), y, groups=groups)
+            .hypotheses_
+        )
+        assert table["note"].iloc[0] == "penalised fit"
+        small.append(table["regression_pval"].head(5) < 0.05)
+    assert 0.02 < np.mean(small) < 0.08
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_degenerate_annotations_never_crash(seed):
+    rng = np.random.default_rng(seed)
+    n_samples = int(rng.choice([4, 7, 12, 30, 90]))
+    classification = seed % 2 == 0
+    y = rng.integers(0, 2, n_samples) if classification else rng.lognormal(size=n_samples)
+    y[:2] = 0, 1
+    kinds = [
+        lambda: np.zeros(n_samples),
+        lambda: np.ones(n_samples),
+        lambda: np.arange(n_samples) == rng.integers(n_samples),
+        lambda: y > np.median(y),
+        lambda: y == y.max(),
+        lambda: rng.random(n_samples) < 0.4,
+        lambda: rng.random(n_samples) < 0.4,
+        lambda: rng.exponential(1e-6, n_samples),
+        lambda: rng.exponential(1e6, n_samples),
+    ]
+    columns = [kinds[k]().astype(float) for k in rng.integers(len(kinds), size=20)]
+    columns += [columns[0], 1 - columns[1], columns[2] + columns[3]]
+    A = np.column_stack(columns)[:, rng.permutation(23)[: rng.integers(1, 24)]]
+    groups = np.arange(n_samples) // 3 if seed % 3 == 0 else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        validator = HypothesisValidator(task="classification" if classification else "regression")
+        validator.fit(A, y, groups=groups)
+        predicted = validator.predict(A)
+    table = validator.hypotheses_
+    assert len(table) == A.shape[1]
+    assert np.isfinite(validator.coef_).all() and np.isfinite(np.asarray(predicted, float)).all()
+    untested = table["regression_pval"].isna()
+    assert (table["note"].str.startswith("untested") == untested).all()
+    assert not table["significant"][untested].any()
+    assert table["regression_pval"].dropna().between(0, 1).all()
+
+
+# Bad input, one sentence each
+
+
+def test_bad_input_is_refused_in_one_sentence():
+    frame, y = annotated_frame()
+    validator = HypothesisValidator()
+    nothing, disjoint = frame * np.nan, frame.copy()
+    disjoint.iloc[::2, 0], disjoint.iloc[1::2, 1] = np.nan, np.nan
+    one_class = frame.copy()
+    one_class.iloc[y == 1, 0] = np.nan
+    with_nan = np.where(np.arange(800) == 7, np.nan, y)
+    for X, target, groups, match in [
+        (nothing, y, None, "every annotation in X is NaN"),
+        (disjoint, y, None, "each of the 800 rows of X has a NaN"),
+        (one_class, y, None, "one class or value only in the"),
+        (frame, np.ones(800), None, "constant target"),
+        (frame, with_nan, None, "NaN in y .* position 7"),
+        (frame, y[:-1], None, "800 rows in X but 799 values in y"),
+        (frame, y, np.ones(799), "800 rows in X but 799 values in groups"),
+        (frame, y, np.ones(800), "all rows are in one group"),
+        (frame, y, [None, *range(799)], "missing values in groups in 1 of 800 rows"),
+    ]:
+        with pytest.raises(ValueError, match=match) as caught:
+            validator.fit(X, target, groups=groups)
+        assert "\n" not in str(caught.value)
+
+
+def test_scoring_on_other_labels_is_refused():
+    frame, y = annotated_frame()
+    validator = HypothesisValidator().fit(frame, y)
+    with pytest.raises(ValueError, match="1 other label"):
+        validator.score(frame, y * 2)
