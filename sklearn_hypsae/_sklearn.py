@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import (
     Options,
     StrOptions,
 )
+from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
 
 __all__ = [
     "HasMethods",
@@ -20,5 +21,6 @@ __all__ = [
     "InvalidParameterError",
     "Options",
     "StrOptions",
+    "check_feature_names_in",
     "fit_context",
 ]

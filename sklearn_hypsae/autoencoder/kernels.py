@@ -1,0 +1,284 @@
+"""Top-k selection and products with sparse codes.
+
+With K of M neurons active, every product of a training step but the encoder's own costs
+O(batch * K * d) when it is not written as a dense matrix product. All of them are weighted
+sums of gathered rows, which is what ``embedding_bag`` computes, forward and (over the
+transposed pattern) backward; a dot product per active neuron is a sampled dense product.
+"""
+
+import functools
+import warnings
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional
+
+
+@dataclass(frozen=True, eq=False)
+class Pattern:
+    """Which neurons are active in which bag, in CSR order.
+
+    A bag is a row of the batch or, for nested reconstructions, one level of a row.
+
+    Attributes
+    ----------
+    bags : LongTensor of shape (n_active,)
+        Bag of each active neuron, ascending.
+
+    neurons : LongTensor of shape (n_active,)
+        Its number.
+
+    offsets : LongTensor of shape (n_bags + 1,)
+        Where each bag begins.
+
+    n_neurons : int
+        Number of neurons in all.
+    """
+
+    bags: torch.Tensor
+    neurons: torch.Tensor
+    offsets: torch.Tensor
+    n_neurons: int
+
+    @functools.cached_property
+    def by_neuron(self):
+        """The transposed pattern: (order, offsets) that sort the entries by neuron."""
+        # Stable, so that the order of every sum, and with it the result, is reproducible.
+        order = torch.argsort(self.neurons, stable=True)
+        return order, _offsets(self.neurons, self.n_neurons)
+
+    def in_levels(self, prefix_lengths):
+        """Split each bag by the shortest prefix that holds the neuron.
+
+        Parameters
+        ----------
+        prefix_lengths : LongTensor of shape (n_levels,)
+            Ascending, ending in the number of neurons. Neurons of a bag must be ascending.
+
+        Returns
+        -------
+        pattern : Pattern
+            With ``n_levels`` bags for each bag, and the entries in the same order.
+        """
+        n_levels = len(prefix_lengths)
+        level = torch.bucketize(self.neurons, prefix_lengths, right=True)
+        bags = self.bags * n_levels + level
+        n_bags = (len(self.offsets) - 1) * n_levels
+        split = Pattern(bags, self.neurons, _offsets(bags, n_bags), self.n_neurons)
+        split.__dict__["by_neuron"] = self.by_neuron
+        return split
+
+
+def _offsets(sorted_or_not, n):
+    offsets = torch.zeros(n + 1, dtype=torch.long, device=sorted_or_not.device)
+    torch.cumsum(torch.bincount(sorted_or_not, minlength=n), 0, out=offsets[1:])
+    return offsets
+
+
+def topk_pattern(scores, k, *, ascending=False):
+    """Select the k largest scores of each row.
+
+    Parameters
+    ----------
+    scores : Tensor of shape (n_rows, n_neurons)
+
+    k : int
+
+    ascending : bool, default=False
+        Whether the neurons of a row come in ascending order.
+
+    Returns
+    -------
+    pattern : Pattern
+    """
+    n_rows, n_neurons = scores.shape
+    neurons = torch.topk(scores, k, dim=1, sorted=False).indices
+    if ascending:
+        neurons = neurons.sort(dim=1).values
+    bags = torch.arange(n_rows, device=scores.device).repeat_interleave(k)
+    offsets = torch.arange(0, n_rows * k + 1, k, device=scores.device)
+    return Pattern(bags, neurons.reshape(-1), offsets, n_neurons)
+
+
+def batch_topk_pattern(scores, k):
+    """Select the ``k * n_rows`` largest positive scores of the batch (2412.06410).
+
+    Parameters
+    ----------
+    scores : Tensor of shape (n_rows, n_neurons)
+
+    k : int
+        Active neurons per row on average.
+
+    Returns
+    -------
+    pattern : Pattern
+    """
+    n_rows, n_neurons = scores.shape
+    flat = scores.reshape(-1)
+    n_wanted = min(k * n_rows, flat.numel())
+    candidates = _candidates(flat, n_wanted)
+    if candidates is None:
+        chosen = torch.topk(flat, n_wanted, sorted=False).indices
+    else:
+        chosen = candidates[torch.topk(flat[candidates], n_wanted, sorted=False).indices]
+    return _pattern_of_flat(chosen[flat[chosen] > 0].sort().values, n_rows, n_neurons)
+
+
+def _candidates(flat, n_wanted, *, n_sampled=20_000):
+    """Find a superset of the n_wanted largest without sorting them all; None: do without.
+
+    A strided sample gives a bound that about twice as many entries pass; where fewer than
+    wanted do, the bound was wrong and the caller sorts everything. The result is exact.
+    """
+    if flat.device.type != "cpu" or flat.numel() < 5 * n_sampled:
+        return None
+    # An odd stride, so that the sample does not stay in a few columns of a 2**n wide batch.
+    sample = flat[:: (flat.numel() // n_sampled) | 1]
+    n_above = int(2 * n_wanted / flat.numel() * sample.numel()) + 10
+    if n_above >= sample.numel():
+        return None
+    bound = torch.topk(sample, n_above, sorted=False).values.min()
+    passed = (flat > bound).nonzero().squeeze(1)
+    return passed if len(passed) >= n_wanted else None
+
+
+def threshold_pattern(scores, threshold):
+    """Select every score above a threshold.
+
+    Parameters
+    ----------
+    scores : Tensor of shape (n_rows, n_neurons)
+
+    threshold : float
+
+    Returns
+    -------
+    pattern : Pattern
+    """
+    n_rows, n_neurons = scores.shape
+    return _pattern_of_flat((scores.reshape(-1) > threshold).nonzero().squeeze(1), n_rows, n_neurons)
+
+
+def _pattern_of_flat(positions, n_rows, n_neurons):
+    bags = positions // n_neurons
+    return Pattern(bags, positions - bags * n_neurons, _offsets(bags, n_rows), n_neurons)
+
+
+class _Encode(torch.autograd.Function):
+    """Active pre-activations, with gradients of the size of the code."""
+
+    @staticmethod
+    def forward(ctx, weight, bias, input_bias, centred, dense, pattern):
+        ctx.pattern = pattern
+        ctx.save_for_backward(weight, centred)
+        return dense.reshape(-1)[pattern.bags * pattern.n_neurons + pattern.neurons]
+
+    @staticmethod
+    def backward(ctx, grad):
+        weight, centred = ctx.saved_tensors
+        grad_weight = _sum_by_neuron(ctx.pattern, centred, grad)
+        grad_bias = _sum_by_neuron(ctx.pattern, centred.new_ones(len(centred), 1), grad)[:, 0]
+        # The input bias moves every row alike, so its gradient needs the column sums alone.
+        return grad_weight, grad_bias, -(grad_bias @ weight), None, None, None
+
+
+def encode(weight, bias, input_bias, centred, dense, pattern):
+    """Give the pre-activations of a pattern, differentiable in the encoder's parameters.
+
+    Parameters
+    ----------
+    weight, bias, input_bias : Tensor of shape (M, d), (M,) and (d,)
+
+    centred : Tensor of shape (n_rows, d)
+        Rows less the input bias.
+
+    dense : Tensor of shape (n_rows, M)
+        ``centred @ weight.T + bias``, computed without a graph.
+
+    pattern : Pattern
+
+    Returns
+    -------
+    values : Tensor of shape (n_active,)
+    """
+    return _Encode.apply(weight, bias, input_bias, centred, dense, pattern)
+
+
+class _Decode(torch.autograd.Function):
+    """Weighted sums of decoder rows."""
+
+    @staticmethod
+    def forward(ctx, values, weight, pattern):
+        ctx.pattern = pattern
+        ctx.save_for_backward(values, weight)
+        return functional.embedding_bag(
+            pattern.neurons,
+            weight,
+            pattern.offsets,
+            mode="sum",
+            per_sample_weights=values,
+            include_last_offset=True,
+        )
+
+    @staticmethod
+    def backward(ctx, grad):
+        values, weight = ctx.saved_tensors
+        grad = grad.contiguous()
+        grad_values = grad_weight = None
+        if ctx.needs_input_grad[0]:
+            grad_values = _sampled_product(ctx.pattern, grad, weight, values)
+        if ctx.needs_input_grad[1]:
+            grad_weight = _sum_by_neuron(ctx.pattern, grad, values)
+        return grad_values, grad_weight, None
+
+
+def decode(values, weight, pattern):
+    """Reconstruct each bag from its active neurons.
+
+    Parameters
+    ----------
+    values : Tensor of shape (n_active,)
+
+    weight : Tensor of shape (M, d)
+
+    pattern : Pattern
+
+    Returns
+    -------
+    sums : Tensor of shape (n_bags, d)
+    """
+    return _Decode.apply(values, weight, pattern)
+
+
+def _sum_by_neuron(pattern, rows, values):
+    """``code.T @ rows``: of each neuron, the rows of its bags, weighted."""
+    order, offsets = pattern.by_neuron
+    return functional.embedding_bag(
+        pattern.bags[order],
+        rows,
+        offsets,
+        mode="sum",
+        per_sample_weights=values[order],
+        include_last_offset=True,
+    )
+
+
+def _sampled_product(pattern, left, right, like):
+    """``(left @ right.T)`` at the entries of the pattern alone."""
+    if len(pattern.neurons) == 0:
+        return like.new_zeros(0)
+    shape = (len(pattern.offsets) - 1, pattern.n_neurons)
+    _silence_beta_warning()
+    mask = torch.sparse_csr_tensor(
+        pattern.offsets, pattern.neurons, torch.zeros_like(like), shape, check_invariants=False
+    )
+    return torch.sparse.sampled_addmm(mask, left, right.T, beta=0).values()
+
+
+@functools.cache
+def _silence_beta_warning():
+    # torch says once per process that CSR tensors are in beta: nothing a user could act on.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.sparse_csr_tensor(torch.tensor([0, 1]), torch.tensor([0]), torch.ones(1), (1, 1))

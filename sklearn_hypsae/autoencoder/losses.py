@@ -1,0 +1,105 @@
+"""The loss of one batch, term by term.
+
+Reconstruction errors are divided by the variance of the training rows, so that the main term
+is the fraction of variance unexplained (FVU) and coefficients mean the same on any data.
+"""
+
+from typing import NamedTuple
+
+import torch
+
+from . import kernels
+
+
+class BatchLoss(NamedTuple):
+    """The loss of a batch and what the history records of it.
+
+    Attributes
+    ----------
+    loss : Tensor, scalar
+    fvu : Tensor, scalar
+        Of the full reconstruction, without a graph.
+    n_active : Tensor, scalar
+        Active neurons per row.
+    target_error : Tensor, scalar
+        Mean squared error of the read-out of the standardised target (0 without one).
+    """
+
+    loss: torch.Tensor
+    fvu: torch.Tensor
+    n_active: torch.Tensor
+    target_error: torch.Tensor
+
+
+def batch_loss(module, x, y, dead):
+    """Compute all terms for one batch of rows whose variance is 1.
+
+    Parameters
+    ----------
+    module : SparseAutoencoder
+
+    x : Tensor of shape (n_rows, d)
+
+    y : Tensor of shape (n_rows, n_targets)
+        Standardised.
+
+    dead : LongTensor of shape (n_dead,)
+        Neurons the auxiliary term should revive; empty for none.
+
+    Returns
+    -------
+    loss : BatchLoss
+    """
+    settings = module.settings
+    centred, dense = module(x)
+    code = module.code(centred, dense, module.pattern(dense))
+    main, residual = _reconstruction_loss(module, x, code)
+    loss = main
+    if settings.multi_coef and settings.multi_k:
+        pattern = kernels.topk_pattern(module.scores(dense), settings.multi_k)
+        wider = module.decode(module.code(centred, dense, pattern)) + module.input_bias
+        loss = loss + settings.multi_coef * (wider - x).square().sum() / len(x)
+    if len(dead):
+        loss = loss + settings.aux_coef * _auxiliary_loss(module, centred, dense, residual, dead)
+    target_error = main.new_zeros(())
+    if settings.target_coef:
+        target_error = (module.read_out(code) - y).square().mean()
+        loss = loss + settings.target_coef * target_error
+    if module.training:
+        module.count_step(code)
+    return BatchLoss(
+        loss,
+        residual.square().sum() / len(x),
+        (code.values.detach() != 0).sum() / len(x),
+        target_error.detach(),
+    )
+
+
+def _reconstruction_loss(module, x, code):
+    """Squared error, averaged over the nested prefixes (2503.17547); the full residual."""
+    n_levels = len(module.prefix_lengths)
+    if n_levels < 2:
+        residual = x - module.input_bias - module.decode(code)
+        return residual.square().sum() / len(x), residual.detach()
+    levels = code._replace(pattern=code.pattern.in_levels(module.prefix_lengths))
+    parts = module.decode(levels).view(len(x), n_levels, -1)
+    residuals = (x - module.input_bias).unsqueeze(1) - parts.cumsum(dim=1)
+    return residuals.square().sum() / (len(x) * n_levels), residuals[:, -1].detach()
+
+
+def _auxiliary_loss(module, centred, dense, residual, dead):
+    """How well dead neurons explain what the living ones left (2406.04093).
+
+    The input bias stays out of it, and the term shrinks with the number of dead neurons
+    where they are fewer than ``aux_k``: a handful cannot be asked to explain everything.
+    """
+    n_used = min(module.settings.aux_k, len(dead))
+    among_dead = kernels.topk_pattern(module.scores(dense[:, dead]), n_used)
+    pattern = kernels.Pattern(
+        among_dead.bags, dead[among_dead.neurons], among_dead.offsets, dense.shape[1]
+    )
+    explained = module.decode(module.code(centred, dense, pattern))
+    share = n_used / module.settings.aux_k
+    error = (residual - explained).square().sum()
+    return share * error / residual.square().sum().clamp_min(torch.finfo(residual.dtype).tiny)
+

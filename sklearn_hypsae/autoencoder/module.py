@@ -1,0 +1,200 @@
+"""The sparse autoencoder as a torch module."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from . import kernels
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an autoencoder computes and what its loss is made of.
+
+    The fields are the parameters of the same names of
+    :class:`~sklearn_hypsae.SparseAutoencoderTransformer`, with every "auto" resolved.
+    """
+
+    k: int
+    prefix_lengths: tuple = ()
+    batch_topk: bool = False
+    signed: bool = False
+    aux_k: int = 0
+    aux_coef: float = 0.0
+    multi_k: int | None = None
+    multi_coef: float = 0.0
+    dead_after: int = 256
+    target_coef: float = 0.0
+
+
+class Weights(NamedTuple):
+    """The parameters of an autoencoder as arrays, so that they outlive any device.
+
+    Attributes
+    ----------
+    encoder_weight, decoder_weight : ndarray of shape (M, d)
+    encoder_bias : ndarray of shape (M,)
+    input_bias : ndarray of shape (d,)
+    readout_weight : ndarray of shape (M, n_targets)
+    readout_bias : ndarray of shape (n_targets,)
+    """
+
+    encoder_weight: np.ndarray
+    encoder_bias: np.ndarray
+    decoder_weight: np.ndarray
+    input_bias: np.ndarray
+    readout_weight: np.ndarray
+    readout_bias: np.ndarray
+
+    def scaled(self, factor):
+        """Give the weights that treat ``factor * x`` as these treat x.
+
+        Parameters
+        ----------
+        factor : float
+
+        Returns
+        -------
+        weights : Weights
+        """
+        factor = np.float32(factor)
+        return self._replace(
+            encoder_bias=self.encoder_bias * factor,
+            input_bias=self.input_bias * factor,
+            readout_weight=self.readout_weight / factor,
+        )
+
+
+class Code(NamedTuple):
+    """Active neurons of a batch and their values."""
+
+    values: torch.Tensor
+    pattern: kernels.Pattern
+
+
+class SparseAutoencoder(nn.Module):
+    """Encoder, sparse code, decoder with unit rows (2406.04093), optional read-out of a target.
+
+    Parameters
+    ----------
+    weights : Weights
+
+    settings : Settings
+    """
+
+    def __init__(self, weights, settings):
+        super().__init__()
+        self.settings = settings
+        for name, value in weights._asdict().items():
+            tensor = torch.from_numpy(np.array(value, dtype=np.float32))
+            self.register_parameter(name, nn.Parameter(tensor))
+        if not settings.target_coef:
+            self.readout_weight.requires_grad_(False)
+            self.readout_bias.requires_grad_(False)
+        n_neurons = len(self.encoder_weight)
+        self.register_buffer("steps_since_active", torch.zeros(n_neurons, dtype=torch.long))
+        self.register_buffer(
+            "prefix_lengths", torch.tensor(settings.prefix_lengths, dtype=torch.long)
+        )
+
+    def forward(self, x):
+        """Give the dense pre-activations, without a graph.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_rows, d)
+
+        Returns
+        -------
+        centred : Tensor of shape (n_rows, d)
+        dense : Tensor of shape (n_rows, M)
+        """
+        with torch.no_grad():
+            centred = x - self.input_bias
+            return centred, torch.addmm(self.encoder_bias, centred, self.encoder_weight.T)
+
+    def scores(self, dense):
+        """By what neurons compete: the pre-activation, or its magnitude if signed."""
+        return dense.abs() if self.settings.signed else dense
+
+    def pattern(self, dense, threshold=None):
+        """Select the active neurons.
+
+        Parameters
+        ----------
+        dense : Tensor of shape (n_rows, M)
+
+        threshold : float, default=None
+            For BatchTopK at inference. None: the selection of training, which depends on
+            the batch.
+
+        Returns
+        -------
+        pattern : Pattern
+        """
+        scores = self.scores(dense)
+        if threshold is not None:
+            return kernels.threshold_pattern(scores, threshold)
+        if self.settings.batch_topk:
+            return kernels.batch_topk_pattern(scores, self.settings.k)
+        return kernels.topk_pattern(
+            scores, self.settings.k, ascending=bool(self.settings.prefix_lengths) or not self.training
+        )
+
+    def code(self, centred, dense, pattern):
+        """Give the values of the active neurons, differentiable in the encoder.
+
+        Parameters
+        ----------
+        centred : Tensor of shape (n_rows, d)
+
+        dense : Tensor of shape (n_rows, M)
+
+        pattern : Pattern
+
+        Returns
+        -------
+        code : Code
+        """
+        values = kernels.encode(
+            self.encoder_weight, self.encoder_bias, self.input_bias, centred, dense, pattern
+        )
+        return Code(values if self.settings.signed else values.relu(), pattern)
+
+    def decode(self, code):
+        """Reconstruct the rows less the input bias: Tensor of shape (n_bags, d)."""
+        return kernels.decode(code.values, self.decoder_weight, code.pattern)
+
+    def read_out(self, code):
+        """Predict the standardised target: Tensor of shape (n_rows, n_targets)."""
+        return kernels.decode(code.values, self.readout_weight, code.pattern) + self.readout_bias
+
+    @torch.no_grad()
+    def count_step(self, code):
+        """Take note of which neurons fired in a training step."""
+        fired = torch.zeros_like(self.steps_since_active, dtype=code.values.dtype)
+        fired.scatter_reduce_(0, code.pattern.neurons, code.values.abs().detach(), "amax")
+        self.steps_since_active += 1
+        self.steps_since_active[fired > 0] = 0
+
+    @torch.no_grad()
+    def keep_gradient_tangent(self):
+        """Drop the part of the decoder's gradient that would only change row lengths."""
+        grad = self.decoder_weight.grad
+        along = torch.linalg.vecdot(grad, self.decoder_weight).unsqueeze(1)
+        grad.addcmul_(along, self.decoder_weight, value=-1)
+
+    @torch.no_grad()
+    def normalise_decoder(self):
+        """Bring the decoder's rows back to unit length."""
+        norms = torch.linalg.vector_norm(self.decoder_weight, dim=1, keepdim=True)
+        self.decoder_weight.div_(norms)
+
+    def weights(self):
+        """Copy the parameters out as arrays: Weights."""
+        return Weights(
+            *(getattr(self, name).detach().cpu().numpy().copy() for name in Weights._fields)
+        )

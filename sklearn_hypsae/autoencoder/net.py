@@ -1,0 +1,108 @@
+"""The skorch net that trains a :class:`~.module.SparseAutoencoder`."""
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+
+from .iterators import SliceIterator
+from .losses import batch_loss
+
+# The dead are counted on the host, so not at every step: that would stall a GPU.
+STEPS_BETWEEN_DEATH_CHECKS = 16
+
+
+class AutoencoderNet(NeuralNet):
+    """Train with a decoder of unit rows, clipped gradients and sums kept on the device.
+
+    Parameters
+    ----------
+    module : SparseAutoencoder
+
+    clip_grad : float or None, default=1.0
+        Largest norm of the gradient.
+
+    shuffle : RandomState, default=None
+        Orders the training batches.
+
+    **kwargs : dict
+        As for :class:`skorch.NeuralNet`.
+    """
+
+    def __init__(self, module, *, clip_grad=1.0, shuffle=None, **kwargs):
+        super().__init__(module, criterion=torch.nn.Identity, **kwargs)
+        self.clip_grad = clip_grad
+        self.shuffle = shuffle
+
+    def initialize_module(self):
+        """Move the module to the device; no neuron is dead yet."""
+        super().initialize_module()
+        self.n_steps_ = 0
+        self.dead_ = torch.zeros(0, dtype=torch.long, device=self.device)
+        self.trained_ = [p for p in self.module_.parameters() if p.requires_grad]
+        return self
+
+    def get_iterator(self, dataset, training=False):
+        """Slice batches instead of collating them row by row."""
+        if training:
+            return SliceIterator(dataset, self.batch_size, self.shuffle)
+        return SliceIterator(dataset, max(self.batch_size, 2048))
+
+    def train_step(self, batch, **fit_params):
+        """Take one step of the optimiser."""
+        self.module_.train()
+        self.optimizer_.zero_grad(set_to_none=True)
+        step = batch_loss(self.module_, *self._on_device(batch), self.dead_)
+        step.loss.backward()
+        self.module_.keep_gradient_tangent()
+        self._clip()
+        self.optimizer_.step()
+        self.module_.normalise_decoder()
+        self._count_dead()
+        return step
+
+    @torch.no_grad()
+    def validation_step(self, batch, **fit_params):
+        """Compute the loss of a batch without learning or counting from it."""
+        self.module_.eval()
+        return batch_loss(self.module_, *self._on_device(batch), self.dead_[:0])
+
+    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
+        """Run one epoch, reading the sums off the device once, at its end."""
+        if iterator is None:
+            return
+        total, n_rows = 0, 0
+        for batch in iterator:
+            self.notify("on_batch_begin", batch=batch, training=training)
+            step = step_fn(batch, **fit_params)
+            total = total + torch.stack([term.detach() for term in step]) * len(batch[0])
+            n_rows += len(batch[0])
+            self.notify("on_batch_end", batch=batch, training=training, loss=step.loss, y_pred=None)
+        loss, fvu, n_active, target_error = (total / n_rows).tolist()
+        earlier = [row[f"{prefix}_loss"] for row in self.history[:-1]]
+        self.history.record(f"{prefix}_loss", loss)
+        self.history.record(f"{prefix}_loss_best", loss < min(earlier, default=np.inf))
+        self.history.record(f"{prefix}_fvu", fvu)
+        self.history.record(f"{prefix}_l0", n_active)
+        if self.module_.settings.target_coef:
+            self.history.record(f"{prefix}_target_error", target_error)
+        if training:
+            self.history.record("dead_fraction", self._is_dead().float().mean().item())
+
+    def _on_device(self, batch):
+        return tuple(part.to(self.device, non_blocking=True) for part in batch)
+
+    def _clip(self):
+        if self.clip_grad is None:
+            return
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self.trained_])
+        # Reading the norm saves a pass over all gradients, but would stall a GPU.
+        if norm.device.type != "cpu" or norm > self.clip_grad:
+            torch.nn.utils.clip_grads_with_norm_(self.trained_, self.clip_grad, norm)
+
+    def _is_dead(self):
+        return self.module_.steps_since_active > self.module_.settings.dead_after
+
+    def _count_dead(self):
+        self.n_steps_ += 1
+        if self.module_.settings.aux_coef and self.n_steps_ % STEPS_BETWEEN_DEATH_CHECKS == 0:
+            self.dead_ = self._is_dead().nonzero().squeeze(1)

@@ -1,0 +1,300 @@
+"""From rows to trained weights: scaling, first weights, the fit itself, what it left behind."""
+
+import logging
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from skorch.callbacks import Callback, EarlyStopping
+from skorch.helper import predefined_split
+from skorch.utils import noop
+from sklearn.exceptions import ConvergenceWarning
+
+from .iterators import Rows
+from .module import SparseAutoencoder, Weights
+from .net import AutoencoderNet
+
+logger = logging.getLogger(__name__)
+
+N_ROWS_FOR_CENTRE = 4096
+HISTORY_COLUMNS = {
+    "epoch": "epoch",
+    "train_loss": "train_loss",
+    "valid_loss": "validation_loss",
+    "train_fvu": "train_fvu",
+    "valid_fvu": "validation_fvu",
+    "train_l0": "l0",
+    "dead_fraction": "dead_fraction",
+    "train_target_error": "train_target_error",
+    "valid_target_error": "validation_target_error",
+}
+
+
+class Trained(NamedTuple):
+    """What training leaves behind.
+
+    Attributes
+    ----------
+    weights : Weights
+        In the units of the rows.
+    history : DataFrame, one row an epoch
+    n_epochs : int
+        Epochs that were run.
+    threshold : float or None
+        Of BatchTopK.
+    dead : ndarray of int
+        Neurons that fire on no training row.
+    """
+
+    weights: Weights
+    history: pd.DataFrame
+    n_epochs: int
+    threshold: float | None
+    dead: np.ndarray
+
+
+def resolve_device(device):
+    """Resolve "auto" to the GPU where there is one."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device
+
+
+def initial_weights(X, n_neurons, n_targets, rng):
+    """Draw first weights: encoder tied to a decoder of random unit rows (2406.04093).
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, d)
+
+    n_neurons, n_targets : int
+
+    rng : RandomState
+
+    Returns
+    -------
+    weights : Weights
+    """
+    sample = X[rng.permutation(len(X))[:N_ROWS_FOR_CENTRE]]
+    directions = rng.standard_normal((n_neurons, X.shape[1])).astype(np.float32)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    return Weights(
+        encoder_weight=directions,
+        encoder_bias=np.zeros(n_neurons, np.float32),
+        decoder_weight=directions,
+        input_bias=geometric_median(sample),
+        readout_weight=np.zeros((n_neurons, n_targets), np.float32),
+        readout_bias=np.zeros(n_targets, np.float32),
+    )
+
+
+def geometric_median(X, *, n_iterations=20):
+    """Find the point with the least sum of distances to the rows (Weiszfeld's iteration).
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, d)
+
+    n_iterations : int, default=20
+
+    Returns
+    -------
+    median : ndarray of shape (d,)
+    """
+    median = X.mean(axis=0)
+    for _ in range(n_iterations):
+        distance = np.linalg.norm(X - median, axis=1)
+        weight = 1 / np.maximum(distance, 1e-6 * (distance.max() or 1.0))
+        median = weight @ X / weight.sum()
+    return median.astype(np.float32)
+
+
+def train(X, y, weights, settings, *, validation, options):
+    """Train an autoencoder.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, d), dtype=float32
+
+    y : ndarray of shape (n_rows, n_targets), dtype=float32
+        Standardised target; no columns without one.
+
+    weights : Weights
+        Where to begin, in the units of X.
+
+    settings : Settings
+
+    validation : ndarray of bool of shape (n_rows,)
+        Rows that are held out for early stopping; none for no early stopping.
+
+    options : dict
+        ``n_epochs``, ``batch_size``, ``learning_rate``, ``patience``, ``clip_grad``, ``device``,
+        ``rng``, ``callbacks``, ``verbose``.
+
+    Returns
+    -------
+    trained : Trained
+    """
+    scale = root_variance(X[~validation])
+    X = torch.from_numpy(X / np.float32(scale)).to(options["device"])
+    y = torch.from_numpy(y).to(options["device"])
+    held_out = torch.from_numpy(np.flatnonzero(validation)).to(X.device)
+    kept = torch.from_numpy(np.flatnonzero(~validation)).to(X.device)
+    valid_rows = Rows(X[held_out], y[held_out]) if len(held_out) else None
+    net = _net(SparseAutoencoder(weights.scaled(1 / scale), settings), valid_rows, options)
+    net.fit(Rows(X[kept], y[kept]))
+    _warn_if_useless(net, options["learning_rate"])
+    threshold = None
+    if settings.batch_topk:
+        # Unseen rows, where there are any, fire less than those that were trained on.
+        threshold = calibrated_threshold(net.module_, X[held_out if len(held_out) else kept])
+    dead = _never_active(net.module_, X[kept], threshold)
+    return Trained(
+        weights=net.module_.weights().scaled(scale),
+        history=_history(net),
+        n_epochs=len(net.history),
+        threshold=None if threshold is None else threshold * scale,
+        dead=dead,
+    )
+
+
+def root_variance(X):
+    """Root of the mean squared distance of the rows to their mean."""
+    mean = X.mean(axis=0, dtype=np.float64)
+    total = sum(
+        np.square(X[start : start + 4096] - mean, dtype=np.float64).sum()
+        for start in range(0, len(X), 4096)
+    )
+    return float(np.sqrt(total / len(X)))
+
+
+@torch.no_grad()
+def calibrated_threshold(module, X, *, n_rows=65536):
+    """Find the threshold that K neurons a row pass on average.
+
+    An average kept during training lags behind the weights and begins at nothing, so that
+    early stopping leaves it far too low; given the final weights it is a plain quantile.
+
+    Parameters
+    ----------
+    module : SparseAutoencoder
+
+    X : Tensor of shape (n_rows, d)
+
+    n_rows : int, default=65536
+        How many rows to use at most.
+
+    Returns
+    -------
+    threshold : float
+    """
+    X = X[:n_rows]
+    k = module.settings.k
+    tops = []
+    # Far more than K of a row hardly ever belong to the K * n largest of all rows.
+    n_kept = min(8 * k, len(module.encoder_bias))
+    for start in range(0, len(X), 2048):
+        _, dense = module(X[start : start + 2048])
+        tops.append(torch.topk(module.scores(dense), n_kept, sorted=False).values)
+    positive = torch.cat(tops).reshape(-1)
+    positive = positive[positive > 0].sort(descending=True).values
+    n_wanted = k * len(X)
+    if len(positive) <= n_wanted:
+        return 0.0
+    return float((positive[n_wanted - 1] + positive[n_wanted]) / 2)
+
+
+@torch.no_grad()
+def _never_active(module, X, threshold):
+    module.eval()
+    active = torch.zeros(len(module.encoder_bias), dtype=torch.bool, device=X.device)
+    for start in range(0, len(X), 2048):
+        centred, dense = module(X[start : start + 2048])
+        code = module.code(centred, dense, module.pattern(dense, threshold))
+        active[code.pattern.neurons[code.values != 0]] = True
+    return np.flatnonzero(~active.cpu().numpy())
+
+
+def _net(module, valid_rows, options):
+    return AutoencoderNet(
+        module,
+        clip_grad=options["clip_grad"],
+        shuffle=options["rng"],
+        batch_size=options["batch_size"],
+        max_epochs=options["n_epochs"],
+        lr=options["learning_rate"],
+        optimizer=torch.optim.Adam,
+        optimizer__fused=True,
+        train_split=predefined_split(valid_rows) if valid_rows is not None else None,
+        device=options["device"],
+        callbacks=_callbacks(valid_rows, options),
+        # They read a loss per batch off the device; the net records an epoch's at once.
+        callbacks__train_loss=None,
+        callbacks__valid_loss=None,
+        callbacks__print_log=None,
+        verbose=0,
+    )
+
+
+def _callbacks(valid_rows, options):
+    callbacks = [("stop_if_divergent", StopIfDivergent())]
+    if valid_rows is not None:
+        stopping = EarlyStopping(patience=options["patience"], load_best=True, sink=noop)
+        callbacks.append(("early_stopping", stopping))
+    if options["verbose"]:
+        callbacks.append(("progress", Progress()))
+    return callbacks + list(options["callbacks"] or [])
+
+
+class StopIfDivergent(Callback):
+    """End training at the first epoch whose loss is not a number."""
+
+    def on_epoch_end(self, net, **kwargs):
+        """Look at the loss of the epoch."""
+        if not np.isfinite(net.history[-1, "train_loss"]):
+            raise ValueError(
+                f"Training diverged in epoch {len(net.history)} (the loss is not finite): lower "
+                f"learning_rate={net.lr}, or set clip_grad if it is None."
+            )
+
+
+class Progress(Callback):
+    """A progress bar over epochs."""
+
+    def on_train_begin(self, net, **kwargs):
+        """Open the bar."""
+        from tqdm.auto import tqdm
+
+        self.bar_ = tqdm(total=net.max_epochs, desc="sparse autoencoder", unit="epoch")
+
+    def on_epoch_end(self, net, **kwargs):
+        """Advance the bar and show how far training has come."""
+        last = net.history[-1]
+        shown = {"FVU": last.get("valid_fvu", last["train_fvu"]), "dead": last["dead_fraction"]}
+        self.bar_.set_postfix({name: f"{value:.3f}" for name, value in shown.items()})
+        self.bar_.update()
+
+    def on_train_end(self, net, **kwargs):
+        """Close the bar."""
+        self.bar_.close()
+
+
+def _warn_if_useless(net, learning_rate):
+    best = min(row.get("valid_fvu", row["train_fvu"]) for row in net.history)
+    if best > 1:
+        warnings.warn(
+            f"The reconstruction is worse than the mean of the rows (FVU {best:.2f}): lower "
+            f"learning_rate={learning_rate} or raise n_epochs={net.max_epochs}.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+
+
+def _history(net):
+    rows = [
+        {ours: row[theirs] for theirs, ours in HISTORY_COLUMNS.items() if theirs in row}
+        for row in net.history
+    ]
+    return pd.DataFrame(rows)
