@@ -464,7 +464,7 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
             "learning_rate": self.learning_rate,
             "patience": self.patience,
             "clip_grad": self.clip_grad,
-            "device": training.resolve_device(self.device),
+            "device": self.device,
             "rng": rng,
             "callbacks": self.callbacks,
             "verbose": self.verbose,

@@ -4,13 +4,13 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from .devices import resolve_device, threads_for
 from .module import Settings, SparseAutoencoder
-from .training import resolve_device
+
 
 N_ENTRIES_PER_CHUNK = 2**22
 
 
-@torch.no_grad()
 def encode(X, weights, *, k, threshold, signed, device):
     """Encode rows chunk by chunk; the dense activations of one chunk exist at a time.
 
@@ -38,19 +38,26 @@ def encode(X, weights, *, k, threshold, signed, device):
     device = resolve_device(device)
     module = SparseAutoencoder(weights, Settings(k=k, signed=signed)).eval().to(device)
     chunk = max(1, N_ENTRIES_PER_CHUNK // n_neurons)
-    values, neurons, counts = [], [], []
-    for start in range(0, len(X), chunk):
-        rows = torch.from_numpy(X[start : start + chunk]).to(device)
-        centred, dense = module(rows)
-        code = module.code(centred, dense, module.pattern(dense, threshold))
-        active = code.values != 0
-        values.append(code.values[active].cpu().numpy())
-        neurons.append(code.pattern.neurons[active].cpu().numpy().astype(np.int32))
-        bags = code.pattern.bags[active].cpu().numpy()
-        counts.append(np.bincount(bags, minlength=len(rows)))
-    indptr = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
+    with torch.no_grad(), threads_for(min(chunk, len(X)), X.shape[1], n_neurons):
+        parts = [
+            _encode_chunk(module, X[start : start + chunk], threshold, device)
+            for start in range(0, len(X), chunk)
+        ]
+    values, neurons, counts = (np.concatenate(part) for part in zip(*parts, strict=True))
+    indptr = np.concatenate([[0], np.cumsum(counts)])
     if indptr[-1] < np.iinfo(np.int32).max:
         indptr = indptr.astype(np.int32)
-    return sparse.csr_array(
-        (np.concatenate(values), np.concatenate(neurons), indptr), shape=(len(X), n_neurons)
+    return sparse.csr_array((values, neurons, indptr), shape=(len(X), n_neurons))
+
+
+def _encode_chunk(module, X, threshold, device):
+    """Values, neurons and number of active neurons per row."""
+    centred, dense = module(torch.from_numpy(X).to(device))
+    code = module.code(centred, dense, module.pattern(dense, threshold))
+    active = code.values != 0
+    bags = code.pattern.bags[active].cpu().numpy()
+    return (
+        code.values[active].cpu().numpy(),
+        code.pattern.neurons[active].cpu().numpy().astype(np.int32),
+        np.bincount(bags, minlength=len(X)),
     )

@@ -12,6 +12,7 @@ from skorch.helper import predefined_split
 from skorch.utils import noop
 from sklearn.exceptions import ConvergenceWarning
 
+from .devices import resolve_device, threads_for
 from .iterators import Rows
 from .module import SparseAutoencoder, Weights
 from .net import AutoencoderNet
@@ -55,13 +56,6 @@ class Trained(NamedTuple):
     dead: np.ndarray
 
 
-def resolve_device(device):
-    """Resolve "auto" to the GPU where there is one."""
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return device
-
-
 def initial_weights(X, n_neurons, n_targets, rng):
     """Draw first weights: encoder tied to a decoder of random unit rows (2406.04093).
 
@@ -80,11 +74,12 @@ def initial_weights(X, n_neurons, n_targets, rng):
     sample = X[rng.permutation(len(X))[:N_ROWS_FOR_CENTRE]]
     directions = rng.standard_normal((n_neurons, X.shape[1])).astype(np.float32)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    centre = geometric_median(sample)
     return Weights(
         encoder_weight=directions,
         encoder_bias=np.zeros(n_neurons, np.float32),
         decoder_weight=directions,
-        input_bias=geometric_median(sample),
+        input_bias=centre,
         readout_weight=np.zeros((n_neurons, n_targets), np.float32),
         readout_bias=np.zeros(n_targets, np.float32),
     )
@@ -137,14 +132,16 @@ def train(X, y, weights, settings, *, validation, options):
     -------
     trained : Trained
     """
+    device = resolve_device(options["device"])
     scale = root_variance(X[~validation])
-    X = torch.from_numpy(X / np.float32(scale)).to(options["device"])
-    y = torch.from_numpy(y).to(options["device"])
+    X = torch.from_numpy(X / np.float32(scale)).to(device)
+    y = torch.from_numpy(y).to(device)
     held_out = torch.from_numpy(np.flatnonzero(validation)).to(X.device)
     kept = torch.from_numpy(np.flatnonzero(~validation)).to(X.device)
     valid_rows = Rows(X[held_out], y[held_out]) if len(held_out) else None
-    net = _net(SparseAutoencoder(weights.scaled(1 / scale), settings), valid_rows, options)
-    net.fit(Rows(X[kept], y[kept]))
+    net = _net(SparseAutoencoder(weights.scaled(1 / scale), settings), valid_rows, options, device)
+    with threads_for(min(len(kept), net.batch_size), *weights.encoder_weight.T.shape):
+        net.fit(Rows(X[kept], y[kept]))
     _warn_if_useless(net, options["learning_rate"])
     threshold = None
     if settings.batch_topk:
@@ -217,7 +214,7 @@ def _never_active(module, X, threshold):
     return np.flatnonzero(~active.cpu().numpy())
 
 
-def _net(module, valid_rows, options):
+def _net(module, valid_rows, options, device):
     return AutoencoderNet(
         module,
         clip_grad=options["clip_grad"],
@@ -228,7 +225,7 @@ def _net(module, valid_rows, options):
         optimizer=torch.optim.Adam,
         optimizer__fused=True,
         train_split=predefined_split(valid_rows) if valid_rows is not None else None,
-        device=options["device"],
+        device=device,
         callbacks=_callbacks(valid_rows, options),
         # They read a loss per batch off the device; the net records an epoch's at once.
         callbacks__train_loss=None,
