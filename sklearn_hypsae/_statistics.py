@@ -152,7 +152,7 @@ class Predictor:
         return expit(linear) if self.classification else linear
 
 
-def cross_fitted_score(A, y, *, classification, groups=None):
+def cross_fitted_score(A, y, *, classification, groups=None, random_state=0):
     """Score the regression on rows that did not fit it.
 
     Five folds: stratified for a classification, never with one group on both sides. The AUC is
@@ -165,13 +165,15 @@ def cross_fitted_score(A, y, *, classification, groups=None):
     y : ndarray of shape (n_samples,)
     classification : bool
     groups : ndarray of int of shape (n_samples,), default=None
+    random_state : int or RandomState instance, default=0
+        Shuffles rows into folds, because they may come sorted by y.
 
     Returns
     -------
     score : float
         AUC or R²; NaN where there are too few rows, groups or rows of a class to fold.
     """
-    folds = _folds(y, classification, groups)
+    folds = _folds(y, classification, groups, random_state)
     if folds is None:
         return np.nan
     predicted = np.full(len(y), np.nan)
@@ -193,7 +195,7 @@ def cross_fitted_score(A, y, *, classification, groups=None):
     return float(r2_score(y[done], predicted[done])) if done.sum() > 1 else np.nan
 
 
-def _folds(y, classification, groups):
+def _folds(y, classification, groups, random_state):
     """Choose the folds; None where not even two can be made."""
     n_units = len(y) if groups is None else len(np.unique(groups))
     n_folds = min(N_FOLDS, n_units)
@@ -202,8 +204,7 @@ def _folds(y, classification, groups):
         n_folds = min(n_folds, rarest)
     if n_folds < 2:
         return None
-    # Rows may come sorted by y, so they are shuffled, the same way every time.
-    options = {"n_splits": n_folds, "shuffle": True, "random_state": 0}
+    options = {"n_splits": n_folds, "shuffle": True, "random_state": random_state}
     if classification:
         return StratifiedKFold(**options) if groups is None else StratifiedGroupKFold(**options)
     return KFold(**options) if groups is None else GroupKFold(**options)

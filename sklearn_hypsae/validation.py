@@ -1,7 +1,7 @@
 """Step five: test the hypotheses, all at once, on rows that discovery has not seen."""
 
 import warnings
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
@@ -9,23 +9,15 @@ from scipy.special import expit
 from sklearn.base import BaseEstimator
 from sklearn.feature_selection import SelectorMixin
 from sklearn.metrics import r2_score, roc_auc_score
-from sklearn.utils import ClassifierTags, RegressorTags, column_or_1d
+from sklearn.utils import ClassifierTags, RegressorTags, check_random_state, column_or_1d
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ._hypothesis_table import correct, tabulate
 from ._sklearn import Interval, StrOptions, fit_context
-from ._statistics import (
-    CORRECTIONS,
-    Predictor,
-    correct_pvalues,
-    cross_fitted_score,
-    presence,
-    separation,
-)
+from ._statistics import CORRECTIONS, Predictor, cross_fitted_score
 from ._targets import check_target
 from ._texts import FIT_ROWS_ATTR, like_input
-
-MIN_ROWS = 20
 
 
 def _is_classification(validator):
@@ -64,9 +56,17 @@ class HypothesisValidator(SelectorMixin, BaseEstimator):
     correction : {"bonferroni", "holm", "fdr_bh", "fdr_by", "none"}, default="bonferroni"
         How p-values are corrected for the number of hypotheses. Untested hypotheses count.
 
+    n_permutations : int, default=9999
+        Permutations for p-values where those of the regression mislead (see Notes). 0: none are
+        made, and the regression's p-values decide.
+
+    random_state : int, RandomState instance or None, default=0
+        Draws the permutations and the folds of the cross-fitted score. The default gives the
+        same numbers every time.
+
     Attributes
     ----------
-    hypotheses_ : DataFrame of shape (n_hypotheses, 12)
+    hypotheses_ : DataFrame of shape (n_hypotheses, 13)
         One row a column of X, in the same order.
 
         - hypothesis : its wording, the name of the column.
@@ -75,7 +75,10 @@ class HypothesisValidator(SelectorMixin, BaseEstimator):
         - regression_coef : coefficient in the joint regression; log-odds for classification.
         - regression_coef_low, regression_coef_high : its 95% confidence interval.
         - regression_pval : p-value of the coefficient, NaN where it is not tested.
-        - corrected_pval : the same, corrected for the number of hypotheses.
+        - permutation_pval : p-value by permutation where that of the regression misleads, else
+          NaN.
+        - corrected_pval : the permutation's p-value where there is one, else the regression's,
+          corrected for the number of hypotheses.
         - significant : whether that is at most ``alpha``.
         - feature_prevalence : share of rows with the concept.
         - n_present : number of rows with the concept.
@@ -135,6 +138,11 @@ class HypothesisValidator(SelectorMixin, BaseEstimator):
 
     With groups, standard errors are cluster-robust, for the regression and for separation.
 
+    Two kinds of regression p-values are too small on noise, so that permutation p-values decide
+    in their stead ("judged by permutation"): those of rare concepts where y is skewed or
+    heavy-tailed, and cluster-robust ones, which a concept in few groups misleads. Residuals are
+    permuted over rows; with groups, their means over the groups and the rest within groups.
+
     References
     ----------
     Movva, Peng, Garg, Kleinberg and Pierson (2025), "Sparse Autoencoders for Hypothesis
@@ -165,12 +173,24 @@ class HypothesisValidator(SelectorMixin, BaseEstimator):
         "task": [StrOptions({"auto", "classification", "regression"})],
         "alpha": [Interval(Real, 0, 1, closed="right")],
         "correction": [StrOptions(set(CORRECTIONS))],
+        "n_permutations": [Interval(Integral, 0, None, closed="left")],
+        "random_state": ["random_state"],
     }
 
-    def __init__(self, task="auto", *, alpha=0.1, correction="bonferroni"):
+    def __init__(
+        self,
+        task="auto",
+        *,
+        alpha=0.1,
+        correction="bonferroni",
+        n_permutations=9999,
+        random_state=0,
+    ):
         self.task = task
         self.alpha = alpha
         self.correction = correction
+        self.n_permutations = n_permutations
+        self.random_state = random_state
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, groups=None):
@@ -211,9 +231,10 @@ class HypothesisValidator(SelectorMixin, BaseEstimator):
             A, values, classification=self.task_ == "classification", groups=codes
         )
         self._set_regression(predictor, A, is_annotated)
-        self.hypotheses_ = self._tabulate(predictor, A, values, codes, is_annotated)
+        random_state = check_random_state(self.random_state)
+        self.hypotheses_ = self._tabulate(predictor, A, values, codes, is_annotated, random_state)
         self.metrics_ = {
-            **self._scores(predictor, A, values, codes),
+            **self._scores(predictor, A, values, codes, random_state),
             **self._counts(n_samples, len(A), codes, in_sample),
         }
         return self
@@ -238,28 +259,35 @@ class HypothesisValidator(SelectorMixin, BaseEstimator):
         self._means = np.zeros(self.n_features_in_)
         self._means[annotated] = A.mean(axis=0)
 
-    def _tabulate(self, predictor, A, y, groups, is_annotated):
+    def _tabulate(self, predictor, A, y, groups, is_annotated, random_state):
         names = self._names()
-        tested = _tabulate_annotated(predictor, A, y, groups, names[is_annotated])
-        table = tested.reindex(names.index)
+        annotated = np.flatnonzero(is_annotated)
+        table = tabulate(
+            predictor,
+            A,
+            y,
+            [names[j] for j in annotated],
+            groups=groups,
+            n_permutations=self.n_permutations,
+            random_state=random_state,
+        )
+        table = table.set_index(annotated).reindex(range(len(names)))
+        table["hypothesis"] = pd.Series(names, dtype=object)
         table.loc[~is_annotated, "n_present"] = 0
         table.loc[~is_annotated, "note"] = "untested: not annotated in any row"
-        corrected = correct_pvalues(table["regression_pval"].to_numpy(), method=self.correction)
-        table.insert(0, "hypothesis", names)
-        table.insert(7, "corrected_pval", corrected)
-        table.insert(8, "significant", corrected <= self.alpha)
-        return table.astype({"n_present": "int64"})
+        table = table.astype({"n_present": "int64"})
+        return correct(table, method=self.correction, alpha=self.alpha)
 
     def _names(self):
         names = getattr(self, "feature_names_in_", None)
-        if names is None:
-            names = [f"x{i}" for i in range(self.n_features_in_)]
-        return pd.Series(names, dtype=object)
+        return [f"x{i}" for i in range(self.n_features_in_)] if names is None else list(names)
 
-    def _scores(self, predictor, A, y, groups):
+    def _scores(self, predictor, A, y, groups, random_state):
         classification = predictor.classification
         name, score = ("auc", roc_auc_score) if classification else ("r2", r2_score)
-        cross_fitted = cross_fitted_score(A, y, classification=classification, groups=groups)
+        cross_fitted = cross_fitted_score(
+            A, y, classification=classification, groups=groups, random_state=random_state
+        )
         return {name: float(score(y, predictor.predict(A))), f"{name}_cv": cross_fitted}
 
     def _counts(self, n_samples, n_complete, groups, in_sample):
@@ -444,50 +472,3 @@ def _rows_chose_hypotheses(X):
             stacklevel=3,
         )
     return in_sample
-
-
-def _tabulate_annotated(predictor, A, y, groups, names):
-    """Build the table of the annotated columns, without correction for their number."""
-    present = presence(A)
-    counts = np.abs(present).sum(axis=0).astype(int)
-    is_rare = np.minimum(counts, len(A) - counts) < MIN_ROWS
-    alone = np.array([separation(column, y, groups) for column in present.T])
-    joint = np.full((A.shape[1], 4), np.nan)
-    regression = predictor.regression
-    joint[predictor.kept] = np.column_stack(
-        [regression.params[1:], regression.intervals, regression.pvalues]
-    )
-    joint[is_rare, 3] = np.nan
-    alone[is_rare, 1] = np.nan
-    notes = [_note(j, predictor, A, counts, is_rare, names.to_list()) for j in range(len(names))]
-    return pd.DataFrame(
-        {
-            "separation_score": alone[:, 0],
-            "separation_pvalue": alone[:, 1],
-            "regression_coef": joint[:, 0],
-            "regression_coef_low": joint[:, 1],
-            "regression_coef_high": joint[:, 2],
-            "regression_pval": joint[:, 3],
-            "feature_prevalence": counts / len(A),
-            "n_present": counts,
-            "note": notes,
-        },
-        index=names.index,
-    )
-
-
-def _note(j, predictor, A, counts, is_rare, names):
-    if j in predictor.depends_on:
-        others = predictor.depends_on[j]
-        if not others:
-            return "untested: constant"
-        is_copy = len(others) == 1 and np.array_equal(A[:, j], A[:, others[0]])
-        named = ", ".join(repr(str(names[k])) for k in others)
-        return f"untested: {'copy of' if is_copy else 'follows exactly from'} {named}"
-    if is_rare[j]:
-        n_absent = len(A) - counts[j]
-        found = f"present in {counts[j]}" if counts[j] < MIN_ROWS else f"absent from {n_absent}"
-        return f"untested: {found} rows, {MIN_ROWS} are needed"
-    if np.isnan(predictor.regression.pvalues[list(predictor.kept).index(j)]):
-        return "untested: too few rows for so many hypotheses"
-    return "penalised fit" if predictor.regression.is_penalised else ""
