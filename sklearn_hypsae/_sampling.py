@@ -6,6 +6,8 @@ Functions of one neuron's activations; the two sets never share a text.
 from typing import NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 
 class NeuronExamples(NamedTuple):
@@ -41,6 +43,12 @@ def first_rows(texts):
     for row, text in enumerate(texts):
         first.setdefault(text, row)
     return np.array(list(first.values()))
+
+
+def column_of(activations, neuron):
+    """Activations of one neuron as an array of shape (n_samples,), from dense or sparse ones."""
+    column = activations[:, [neuron]]
+    return (column.toarray() if sp.issparse(column) else column).ravel()
 
 
 def firing_and_silent(activation, rows):
@@ -185,8 +193,6 @@ def nearest_by_tfidf(texts):
         ``(firing_rows, silent_rows) -> silent_rows``, most alike first: by cosine similarity
         of TF-IDF vectors with the mean of the firing rows.
     """
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
     vectors = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b").fit_transform(texts)
 
     def nearest(firing_rows, silent_rows):

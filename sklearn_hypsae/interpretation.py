@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._fidelity import fidelity
@@ -16,19 +17,16 @@ from ._keyphrases import (
     match_phrases,
     phrases_to_hypothesis,
 )
+from ._sampling import column_of, draw_examples, first_rows, nearest_by_tfidf
 from ._sklearn import HasMethods, Interval, StrOptions, fit_context
 from ._targets import check_target
 from ._texts import check_texts, like_input, mark_fit_rows, texts_of
+from .llm.annotation import annotate
+from .llm.describing import Asking, describe
+from .llm.names import chat_model
+from .llm.runner import running
+from .llm.usage import no_usage
 
-NO_USAGE = {
-    "requests": 0,
-    "cached": 0,
-    "retried": 0,
-    "failed": 0,
-    "prompt_tokens": 0,
-    "completion_tokens": 0,
-    "seconds": 0.0,
-}
 INTERPRETATION_COLUMNS = [
     "neuron",
     "hypothesis",
@@ -265,12 +263,17 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
             If the texts are nowhere, rows are too few, or no neuron can be put into words.
         """
         activations, texts = self._check_rows(X, texts, reset=True)
-        self.usage_ = dict(NO_USAGE)
+        self.usage_ = no_usage()
+        self._check_ranges()
+        client, _ = self._clients()
         if self.hypotheses is not None:
             rows = self._own_hypotheses()
-        else:
+        elif client is None:
             self._check_enough(texts)
             rows = self._describe_by_keyphrases(activations, texts, y)
+        else:
+            self._check_enough(texts)
+            rows = self._describe_by_llm(activations, texts)
         self.interpretations_ = pd.DataFrame(rows, columns=INTERPRETATION_COLUMNS)
         self.hypotheses_ = self.interpretations_["hypothesis"].tolist()
         return self
@@ -348,6 +351,23 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         )
         return activations, texts_of(X, texts, caller=caller)
 
+    def _clients(self):
+        """The clients that word and annotate, checked before any work; None for keyphrases."""
+        client = None if self.llm is None else chat_model(self.llm)
+        annotator = client if self.annotator_llm is None else chat_model(self.annotator_llm)
+        for model in (client, annotator):
+            if hasattr(model, "check"):
+                model.check()
+        return client, annotator
+
+    def _check_ranges(self):
+        low, high = (*self.quantile_range, None, None)[:2]
+        if len(self.quantile_range) != 2 or not 0 <= low < high <= 1:
+            raise ValueError(
+                f"quantile_range has to be two increasing numbers between 0 and 1, got "
+                f"{self.quantile_range!r}."
+            )
+
     def _check_enough(self, texts):
         if len(texts) < self.n_examples:
             raise ValueError(
@@ -383,19 +403,89 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         rows = []
         for column, neuron in enumerate(described):
             hypothesis = phrases_to_hypothesis(phrases[neuron])
-            activation = _column(activations, neuron)
+            activation = column_of(activations, neuron)
             scores = fidelity(matches[:, column], activation > 0, activation)
             rows.append(
                 (int(neuron), hypothesis, [hypothesis], *scores.values(), "fit rows"),
             )
         return rows
 
-    def _warn_undescribed(self, n_neurons, described):
+    def _describe_by_llm(self, activations, texts):
+        """One row of ``interpretations_`` for each neuron the model found words for."""
+        columns = sp.csc_array(activations) if sp.issparse(activations) else activations
+        n_neurons = activations.shape[1]
+        live = [neuron for neuron in range(n_neurons) if column_of(columns, neuron).max() > 0]
+        examples = self._draw_examples(columns, live, texts)
+        with self._running() as runner:
+            wordings, errors = describe(
+                runner, texts, lambda i: column_of(columns, live[i]), examples, self._asking()
+            )
+        self._warn_undescribed(n_neurons, [live[i] for i in wordings], errors)
+        return [
+            (live[i], found.hypothesis, found.candidates, *found.scores.values(), "unseen")
+            for i, found in sorted(wordings.items())
+        ]
+
+    def _draw_examples(self, columns, live, texts):
+        """Texts to show and to score on, for each live neuron."""
+        rng = check_random_state(self.random_state)
+        rows = first_rows(texts)
+        nearest = nearest_by_tfidf(texts) if self.negatives == "hard" and live else None
+        return [
+            draw_examples(
+                column_of(columns, neuron),
+                rows,
+                n_examples=self.n_examples,
+                n_scoring=self.n_scoring_examples,
+                n_candidates=self.n_candidates,
+                sampling=self.sampling,
+                quantile_range=self.quantile_range,
+                nearest=nearest,
+                rng=rng,
+            )
+            for neuron in live
+        ]
+
+    def _asking(self):
+        client, annotator = self._clients()
+        return Asking(
+            client,
+            annotator,
+            metric=self.scoring_metric,
+            instructions=self.task_specific_instructions,
+            max_words=self.max_words_per_example,
+            options=self._request_options(),
+            annotating=self._annotating(),
+        )
+
+    def _running(self):
+        return running(
+            self.usage_,
+            cache=self.cache,
+            max_requests=self.max_requests,
+            verbose=bool(self.verbose),
+        )
+
+    def _request_options(self):
+        options = (("temperature", self.temperature), ("max_tokens", self.max_tokens))
+        return tuple((name, value) for name, value in options if value is not None)
+
+    def _annotating(self):
+        return {
+            "per_request": self.concepts_per_request,
+            "max_words": self.max_words_per_example,
+            "options": self._request_options(),
+        }
+
+    def _warn_undescribed(self, n_neurons, described, errors=()):
+        reason = "they are dead, or fire on texts that nothing sets apart"
+        if errors:
+            reason = f"they are dead, or the requests for them failed (the first: {errors[0]})"
         if not len(described):
             raise ValueError(
                 f"{type(self).__name__} could put none of the {n_neurons} neurons into words: "
-                "all are dead, or fire on texts that no words set apart; train the autoencoder "
-                "on more rows or with a smaller M."
+                f"{reason}; train the autoencoder on more rows or with a smaller M, or see to "
+                "the language model."
             )
         left_out = np.setdiff1d(np.arange(n_neurons), described)
         if len(left_out):
@@ -403,25 +493,31 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
             named = ", ".join(str(names[i] if names is not None else i) for i in left_out)
             warnings.warn(
                 f"No words were found for {len(left_out)} of {n_neurons} neurons, which are left "
-                f"out ({named}): they are dead, or fire on texts that nothing sets apart.",
+                f"out ({named}): {reason}.",
                 UserWarning,
                 stacklevel=4,
             )
 
     def _annotate(self, texts):
         """Annotations of the texts, (n_texts, n_hypotheses)."""
-        return match_phrases(texts, [hypothesis_to_phrases(h) for h in self.hypotheses_])
+        _, annotator = self._clients()
+        if annotator is None:
+            return match_phrases(texts, [hypothesis_to_phrases(h) for h in self.hypotheses_])
+        with self._running() as runner:
+            (annotations,) = annotate(
+                runner,
+                annotator,
+                [(texts, self.hypotheses_)],
+                description="Annotating",
+                **self._annotating(),
+            )
+        return annotations
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.input_tags.string = self.hypotheses is not None
         return tags
-
-
-def _column(activations, neuron):
-    column = activations[:, [neuron]]
-    return (column.toarray() if sp.issparse(column) else column).ravel()
 
 
 def _holds_texts(X):

@@ -1,0 +1,332 @@
+"""Many requests at once: how many, when to try again, and when to give up.
+
+Nothing here knows what a request is or how it is sent.
+"""
+
+import asyncio
+import heapq
+import threading
+
+from .base import CompletionError, LLMError
+
+FIRST_DELAY = 0.1
+LONGEST_DELAY = 30.0
+LONGEST_PROBE_DELAY = 2.0
+FAILURES_THAT_MEAN_DOWN = 8
+# Patience with a server that never answered anything: not there, or there and failing.
+UNREACHED_SECONDS = 4.0
+UNANSWERED_SECONDS = 60.0
+DRAIN_SECONDS = 1.0
+
+
+class Retry(Exception):
+    """A request failed in a way that may pass.
+
+    Parameters
+    ----------
+    kind : {"busy", "server", "unreachable", "answer", "request"}
+        Refused for now; failed on the server or on the way; no server there; answered in the
+        wrong form; to be sent in another form.
+
+    detail : str
+        What happened, in words.
+
+    after : float, default=None
+        Seconds the server asks to wait.
+
+    wasted : Completion, default=None
+        The refused answer.
+    """
+
+    def __init__(self, kind, detail, after=None, wasted=None):
+        super().__init__(detail)
+        self.kind, self.detail, self.after, self.wasted = kind, detail, after, wasted
+
+
+class Throttle:
+    """Decide how many requests may be under way, from how many are refused as too many.
+
+    The limit shrinks by the share that is refused and grows again by a tenth. Refusals that
+    do not become fewer with fewer requests are not our doing: the limit then goes back, and
+    that share is tolerated from there on.
+
+    Parameters
+    ----------
+    most : int
+        The largest limit, and the first.
+    """
+
+    tolerated = 0.1
+
+    def __init__(self, most):
+        self.most = most
+        self.limit = float(most)
+        self.tolerance = self.tolerated
+        self._n_answered = self._n_refused = 0
+        self._before = None
+
+    def observe(self, refused):
+        """Take note of one answer of the server."""
+        self._n_answered += 1
+        self._n_refused += refused
+        if self._n_answered >= max(20, self.limit):
+            self._adjust(self._n_refused / self._n_answered)
+            self._n_answered = self._n_refused = 0
+
+    def _adjust(self, share):
+        if self._before is not None and share > 0.7 * self._before[1]:
+            self.limit = self._before[0]
+            self.tolerance = max(self.tolerance, 1.5 * share)
+            self._before = None
+        elif share > self.tolerance:
+            self._before = (self.limit, share)
+            self.limit = max(1.0, self.limit * (1 - share))
+        else:
+            self._before = None
+            self.limit = min(float(self.most), self.limit + max(1.0, 0.1 * self.limit))
+            self.tolerance = max(self.tolerated, 0.98 * self.tolerance)
+
+
+class Pool:
+    """Send all of a list of requests, each until it is answered or given up.
+
+    A request waits for its next attempt without holding a place. When nothing at all gets
+    through any more, one request at a time probes whether the server is back, and these
+    attempts are not held against it.
+
+    Parameters
+    ----------
+    send : callable
+        ``async (request) -> Completion``; raises :class:`Retry`, CompletionError or LLMError.
+
+    requests : list of Request
+
+    monitor : Monitor
+
+    max_concurrency : int
+        Largest number of requests under way.
+
+    max_retries : int
+        Attempts after the first.
+
+    max_outage : float
+        Seconds to wait for a server that has gone away.
+
+    rng : random.Random
+        Spreads the waiting times.
+    """
+
+    def __init__(self, send, requests, monitor, *, max_concurrency, max_retries, max_outage, rng):
+        self.send, self.requests, self.monitor = send, requests, monitor
+        self.max_retries, self.max_outage, self.rng = max_retries, max_outage, rng
+        self.throttle = Throttle(max_concurrency)
+        self.outcomes = [None] * len(requests)
+        self._fresh = iter(range(len(requests)))
+        self._delayed = []
+        self._attempts = [0] * len(requests)
+        self._tasks = set()
+        self._fatal = None
+        self._stopped = False
+        self._ever_answered = False
+        self._failures_in_row = 0
+        self._down_since = None
+        self._next_probe = 0.0
+        self._n_accepted = self._n_off_format = 0
+
+    async def run(self):
+        """Work until every request has an outcome or nothing more may be sent.
+
+        Returns
+        -------
+        outcomes : list of Completion, CompletionError or None
+        """
+        self._loop = asyncio.get_running_loop()
+        self._started = self._loop.time()
+        self._wake = asyncio.Event()
+        try:
+            while True:
+                self._wake.clear()
+                self._start_what_may_start()
+                if self._fatal is not None:
+                    raise self._fatal
+                if not self._tasks and (self._stopped or not self._delayed):
+                    return self.outcomes
+                await self._wait()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+
+    async def stop(self):
+        """Send nothing more; give what is under way a moment to arrive."""
+        self._stopped = True
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=DRAIN_SECONDS)
+
+    async def _wait(self):
+        """Wait until a request ends or the next one is due."""
+        timer = None
+        if not self._stopped and len(self._tasks) < self._places():
+            if self._down_since is not None:
+                timer = self._loop.call_at(self._next_probe, self._wake.set)
+            elif self._delayed:
+                timer = self._loop.call_at(self._delayed[0][0], self._wake.set)
+        await self._wake.wait()
+        if timer is not None:
+            timer.cancel()
+
+    def _places(self):
+        return 1 if self._down_since is not None else max(1, int(self.throttle.limit))
+
+    def _start_what_may_start(self):
+        now = self._loop.time()
+        if self._down_since is not None and now < self._next_probe:
+            return
+        while not self._stopped and len(self._tasks) < self._places():
+            position = self._next_position(now)
+            if position is None:
+                return
+            if not self.monitor.permit(self.requests[position]):
+                self._stopped = True
+                return
+            task = self._loop.create_task(self._attempt(position))
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+
+    def _next_position(self, now):
+        """Requests whose waiting is over come before those not tried yet."""
+        if self._delayed and self._delayed[0][0] <= now:
+            return heapq.heappop(self._delayed)[1]
+        position = next(self._fresh, None)
+        if position is None and self._delayed and self._down_since is not None:
+            return heapq.heappop(self._delayed)[1]
+        return position
+
+    def _ended(self, task):
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._fatal = task.exception()
+        self._wake.set()
+
+    async def _attempt(self, position):
+        request = self.requests[position]
+        try:
+            completion = await self.send(request)
+            if not self.monitor.accept(request, completion.text):
+                raise Retry(
+                    "answer", "The answers were not in the form asked for", None, completion
+                )
+        except Retry as failure:
+            self.monitor.retried(request, failure.wasted)
+            self._note_failure(failure)
+            self._try_again(position, failure)
+        except CompletionError as error:
+            self._note_answer()
+            self._settle(position, error)
+        else:
+            self._n_accepted += 1
+            self._note_answer()
+            self._settle(position, completion)
+
+    def _settle(self, position, outcome):
+        self.outcomes[position] = outcome
+        self.monitor.record(position, outcome)
+
+    def _note_answer(self):
+        self._ever_answered = True
+        self._failures_in_row = 0
+        self._down_since = None
+        self.throttle.observe(False)
+
+    def _note_failure(self, failure):
+        if failure.kind in ("answer", "request"):
+            self._n_off_format += failure.kind == "answer"
+            self._note_answer()
+            return
+        now = self._loop.time()
+        self._failures_in_row += 1
+        if self._down_since is None:
+            self.throttle.observe(failure.kind == "busy")
+            if self._failures_in_row >= FAILURES_THAT_MEAN_DOWN:
+                self._down_since = now
+                self._n_probes = 0
+        if self._down_since is not None:
+            self._n_probes += 1
+            pause = min(LONGEST_PROBE_DELAY, 2 * FIRST_DELAY * 2**self._n_probes)
+            self._next_probe = now + max(pause, min(failure.after or 0.0, self.max_outage))
+        patience = UNREACHED_SECONDS if failure.kind == "unreachable" else UNANSWERED_SECONDS
+        if not self._ever_answered and now - self._started > min(patience, self.max_outage):
+            self._fatal = LLMError(f"{failure.detail}, and nothing was answered before")
+
+    def _try_again(self, position, failure):
+        now = self._loop.time()
+        if failure.kind == "request":
+            heapq.heappush(self._delayed, (now, position))
+            return
+        if self._down_since is not None:
+            if now - self._down_since > self.max_outage:
+                error = CompletionError(f"{failure.detail}, for {self.max_outage:g} s")
+                self._settle(position, error)
+                return
+        else:
+            self._attempts[position] += 1
+        if self._attempts[position] > self._most_retries(failure):
+            attempts = self._attempts[position]
+            self._settle(position, CompletionError(f"{failure.detail}, {attempts} times"))
+            return
+        delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** max(0, self._attempts[position] - 1))
+        delay *= self.rng.uniform(0.5, 1.0)
+        if failure.kind == "answer":
+            delay = 0.0
+        asked = min(failure.after or 0.0, self.max_outage)
+        heapq.heappush(self._delayed, (now + max(delay, asked), position))
+
+    def _most_retries(self, failure):
+        """Answers in the wrong form are paid for: do not insist where they are the rule."""
+        as_a_rule = self._n_off_format > max(20, self._n_accepted)
+        return (
+            min(1, self.max_retries) if failure.kind == "answer" and as_a_rule else self.max_retries
+        )
+
+
+def run_in_thread(make_pool):
+    """Run a pool on an event loop of its own, also where one is running already.
+
+    Parameters
+    ----------
+    make_pool : async context manager
+        Gives the pool.
+
+    Returns
+    -------
+    outcomes : list
+
+    Raises
+    ------
+    KeyboardInterrupt
+        After what was under way had a moment to arrive.
+    """
+    state = {}
+
+    async def work():
+        async with make_pool() as pool:
+            state["pool"], state["loop"] = pool, asyncio.get_running_loop()
+            return await pool.run()
+
+    def target():
+        try:
+            state["outcomes"] = asyncio.run(work())
+        except BaseException as error:
+            state["error"] = error
+
+    thread = threading.Thread(target=target, name="llm-requests", daemon=True)
+    thread.start()
+    try:
+        thread.join()
+    except BaseException:
+        if "pool" in state and thread.is_alive():
+            asyncio.run_coroutine_threadsafe(state["pool"].stop(), state["loop"])
+            thread.join(DRAIN_SECONDS + 0.5)
+        raise
+    if "error" in state:
+        raise state["error"]
+    return state["outcomes"]

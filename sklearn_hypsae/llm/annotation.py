@@ -1,0 +1,133 @@
+"""Yes or no for each text and hypothesis."""
+
+import numpy as np
+
+from . import prompts
+from .base import Completion, Request
+
+CHOICES = ("yes", "no")
+
+
+def annotation_requests(
+    texts, hypotheses, *, per_request=1, max_words=None, prompt=None, options=()
+):
+    """Write the requests that ask each distinct (hypothesis, text) once.
+
+    Requests about one text follow one another and begin alike, so that servers which cache
+    prefixes read the text once.
+
+    Parameters
+    ----------
+    texts : array-like of shape (n_texts,) of str
+        Distinct texts.
+
+    hypotheses : list of str
+        Distinct hypotheses.
+
+    per_request : int, default=1
+        Hypotheses in one request.
+
+    max_words : int, default=None
+        Where texts are cut.
+
+    prompt : str, default=None
+        Instead of :data:`~sklearn_hypsae.llm.prompts.ANNOTATE` or, for more than one
+        hypothesis a request, :data:`~sklearn_hypsae.llm.prompts.ANNOTATE_MANY`.
+
+    options : tuple of (str, value) pairs, default=()
+        Options of each request.
+
+    Returns
+    -------
+    requests : list of Request
+
+    places : list of (int, list of int)
+        Text and hypotheses that each request is about.
+    """
+    groups = [
+        list(range(start, min(start + per_request, len(hypotheses))))
+        for start in range(0, len(hypotheses), per_request)
+    ]
+    if per_request == 1:
+        asked = [" ".join(hypothesis.split()) for hypothesis in hypotheses]
+        template, field = prompt or prompts.ANNOTATE, "hypothesis"
+    else:
+        asked = [prompts.numbered([hypotheses[i] for i in group]) for group in groups]
+        template, field = prompt or prompts.ANNOTATE_MANY, "hypotheses"
+    requests, places = [], []
+    for row, text in enumerate(texts):
+        shown = prompts.tagged(text, max_words)
+        for group, words in zip(groups, asked, strict=True):
+            n_items = len(group) if per_request > 1 else 0
+            filled = template.format(text=shown, **{field: words})
+            requests.append(Request(filled, CHOICES, n_items, options))
+            places.append((row, group))
+    return requests, places
+
+
+def read_annotations(request, text):
+    """Read an answer.
+
+    Returns
+    -------
+    present : list of float or None
+        One value a hypothesis of the request; None where the answer is not in its form.
+    """
+    if request.n_items:
+        return prompts.parse_numbered(text, request.n_items)
+    present = prompts.parse_yes_no(text)
+    return None if present is None else [present]
+
+
+def accepts(request, text):
+    """Whether an answer is in the form its request asks for."""
+    return read_annotations(request, text) is not None
+
+
+def annotate(runner, client, pairs, *, description, **asking):
+    """Annotate texts with hypotheses, each distinct pair once.
+
+    Parameters
+    ----------
+    runner : Runner
+
+    client : ChatModel
+
+    pairs : list of (texts, hypotheses)
+        Every hypothesis of an entry is asked of every text of that entry.
+
+    description : str
+        For progress bar and log.
+
+    **asking
+        For :func:`annotation_requests`.
+
+    Returns
+    -------
+    annotations : list of ndarray of shape (n_texts, n_hypotheses)
+        1.0, 0.0 or NaN, for each entry of ``pairs``.
+    """
+    requests, places = [], []
+    for entry, (texts, hypotheses) in enumerate(pairs):
+        own_texts, own_hypotheses = _distinct(texts), _distinct(hypotheses)
+        written, where = annotation_requests(list(own_texts), list(own_hypotheses), **asking)
+        requests += written
+        places += [(entry, row, group) for row, group in where]
+    outcomes = runner.ask(client, requests, accept=accepts, description=description)
+    found = [np.full((len(_distinct(t)), len(_distinct(h))), np.nan) for t, h in pairs]
+    for request, outcome, (entry, row, group) in zip(requests, outcomes, places, strict=True):
+        if isinstance(outcome, Completion):
+            found[entry][row, group] = read_annotations(request, outcome.text)
+    return [
+        values[np.ix_(_codes(texts), _codes(hypotheses))]
+        for values, (texts, hypotheses) in zip(found, pairs, strict=True)
+    ]
+
+
+def _distinct(values):
+    return dict.fromkeys(values)
+
+
+def _codes(values):
+    number = {}
+    return [number.setdefault(value, len(number)) for value in values]

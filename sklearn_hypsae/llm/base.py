@@ -1,0 +1,170 @@
+"""The interface of a language model: a batch of requests in, one outcome each out, in order."""
+
+from typing import NamedTuple
+
+
+class Request(NamedTuple):
+    """One question for a language model.
+
+    Attributes
+    ----------
+    prompt : str
+        The whole prompt.
+
+    choices : tuple of str, default=()
+        Answers the model has to choose from; empty: free text.
+
+    n_items : int, default=0
+        With ``choices``: how many numbered questions the prompt asks. The answer is then a
+        JSON object ``{"1": choice, "2": choice, …}``. 0: one question, answered in one word.
+
+    options : tuple of (str, value) pairs, default=()
+        Options of this request, such as ``("temperature", 0.0)`` or ``("max_tokens", 20)``. A
+        client's own options win over them.
+    """
+
+    prompt: str
+    choices: tuple = ()
+    n_items: int = 0
+    options: tuple = ()
+
+
+class Completion(NamedTuple):
+    """What a language model answered.
+
+    Attributes
+    ----------
+    text : str
+        The answer, without thinking before it.
+
+    prompt_tokens, completion_tokens : int, default=0
+        What it took, as the model counts it.
+
+    probabilities : dict of str to float or None, default=None
+        Probability of each alternative for the first token, where the model tells.
+    """
+
+    text: str
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    probabilities: dict | None = None
+
+
+class LLMError(RuntimeError):
+    """No request can succeed: the run stops with this reason."""
+
+
+class CompletionError(RuntimeError):
+    """One request failed for good; the others go on."""
+
+
+class Monitor:
+    """What a run tells a client, and a client tells the run, about each request.
+
+    This one lets everything pass. Clients that send requests one by one ask
+    :meth:`permit` before each sending, retry answers that :meth:`accept` refuses, and hand
+    over each outcome through :meth:`record` as soon as it is there, so that nothing that was
+    paid for is lost when the run is killed.
+    """
+
+    def permit(self, request):
+        """Whether one more request may be sent; False once a budget is spent."""
+        return True
+
+    def accept(self, request, text):
+        """Whether an answer has the form that was asked for."""
+        return True
+
+    def record(self, position, outcome):
+        """Take the outcome of ``requests[position]``: a Completion or CompletionError."""
+
+    def retried(self, request, wasted=None):
+        """Take note that a request fails for now; ``wasted`` is a refused answer to it."""
+
+
+class ChatModel:
+    """Base class of language-model clients.
+
+    A client is a small picklable object of parameters, stored as attributes under their own
+    names; connections, keys and weights live elsewhere. A subclass needs :meth:`complete`
+    only.
+
+    Examples
+    --------
+    >>> from sklearn_hypsae.llm import ChatModel, Completion
+    >>> class Agreeable(ChatModel):
+    ...     def complete(self, requests, monitor=None):
+    ...         return [Completion("Yes") for _ in requests]
+    >>> Agreeable().complete([])
+    []
+    """
+
+    #: Requests handed to :meth:`complete` at once; answers are kept batch by batch. None: all,
+    #: for clients that record outcomes as they come.
+    batch_size = 256
+
+    def check(self):
+        """Raise what can be known to be wrong before anything is sent."""
+
+    def complete(self, requests, monitor=None):
+        """Answer each request.
+
+        Parameters
+        ----------
+        requests : list of Request
+
+        monitor : Monitor, default=None
+            Follows the run; clients may ignore it.
+
+        Returns
+        -------
+        outcomes : list of Completion, CompletionError or None
+            In the order of the requests; None where ``monitor`` did not permit to send.
+
+        Raises
+        ------
+        LLMError
+            If no request can succeed.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has to define complete().")
+
+    def identity(self):
+        """Everything that decides what the model answers, for the key of cached answers.
+
+        Returns
+        -------
+        identity : dict of str to JSON-compatible values
+        """
+        return {"backend": type(self).__qualname__, **vars(self)}
+
+    def __repr__(self):
+        """Name the client and its parameters; none of them is ever a key."""
+        shown = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({shown})"
+
+
+def without_thinking(text):
+    """Drop what a reasoning model wrote before ``</think>``.
+
+    Parameters
+    ----------
+    text : str or None
+
+    Returns
+    -------
+    answer : str
+        Empty where the thinking was not finished, so that nothing of it is taken for an
+        answer.
+
+    Examples
+    --------
+    >>> from sklearn_hypsae.llm.base import without_thinking
+    >>> without_thinking("<think>Hm, no.</think> Yes"), without_thinking("<think>Hm, no.")
+    ('Yes', '')
+    """
+    text = text or ""
+    if "</think>" in text:
+        text = text.rpartition("</think>")[2]
+    elif "<think>" in text:
+        return ""
+    return text.strip()

@@ -1,0 +1,248 @@
+"""A run of requests: answered from the cache where possible, counted, and kept within a budget."""
+
+import contextlib
+import logging
+import sqlite3
+import time
+import warnings
+
+from .base import Completion, CompletionError, Monitor
+from .cache import AnswerCache, request_keys
+from .usage import Progress
+
+CHARACTERS_PER_TOKEN = 4
+REASK_ROUNDS = 3
+
+logger = logging.getLogger(__name__)
+
+
+class Runner:
+    """Send requests to clients, with one cache, one budget and one set of counters.
+
+    Parameters
+    ----------
+    usage : dict
+        Counters as from :func:`~sklearn_hypsae.llm.usage.no_usage`, counted up in place.
+
+    cache : AnswerCache or None
+        Where answers are looked up and kept.
+
+    max_requests : int or None
+        Requests that may be sent in all, those already counted in ``usage`` included.
+
+    max_tokens_total : int or None
+        Tokens that may be used in all, likewise.
+
+    verbose : bool
+        Show progress bars.
+    """
+
+    def __init__(
+        self, usage, *, cache=None, max_requests=None, max_tokens_total=None, verbose=False
+    ):
+        self.usage = usage
+        self.cache = cache
+        self.max_requests = max_requests
+        self.max_tokens_total = max_tokens_total
+        self.verbose = verbose
+
+    def ask(self, client, requests, *, accept, description):
+        """Ask each distinct request once.
+
+        Parameters
+        ----------
+        client : ChatModel
+
+        requests : list of Request
+
+        accept : callable
+            ``(request, text) -> bool``: whether an answer has the form asked for.
+
+        description : str
+            Names the progress bar.
+
+        Returns
+        -------
+        outcomes : list of Completion, CompletionError or None
+            One a request; None where a budget ended before it.
+
+        Raises
+        ------
+        LLMError
+            If no request can succeed. Answers so far are in the cache.
+        """
+        distinct = list(dict.fromkeys(requests))
+        keys = dict(zip(distinct, request_keys(client.identity(), distinct), strict=True))
+        answers = self.cached(keys)
+        missing = [request for request in distinct if request not in answers]
+        self.usage["cached"] += len(answers)
+        logger.info(
+            "%s: %d requests to send, %d answered already", description, len(missing), len(answers)
+        )
+        progress = Progress(len(missing), description, self.verbose)
+        started = time.monotonic()
+        try:
+            for batch in _batches(missing, client.batch_size):
+                run = _Run(self, client, batch, keys, accept, progress)
+                answers.update(run.answer_all())
+        finally:
+            self.usage["seconds"] += time.monotonic() - started
+            progress.close()
+        return [answers.get(request) for request in requests]
+
+    def cached(self, keys):
+        """Answers that the cache has.
+
+        Parameters
+        ----------
+        keys : dict of Request to bytes
+
+        Returns
+        -------
+        answers : dict of Request to Completion
+        """
+        if self.cache is None:
+            return {}
+        try:
+            found = self.cache.get(list(keys.values()))
+        except sqlite3.Error as error:
+            self._drop_cache(error)
+            return {}
+        return {request: found[key] for request, key in keys.items() if key in found}
+
+    def keep(self, key, completion):
+        """Put an answer into the cache."""
+        if self.cache is None:
+            return
+        try:
+            self.cache.put(key, completion)
+        except sqlite3.Error as error:
+            self._drop_cache(error)
+
+    def _drop_cache(self, error):
+        """Go on without a cache: what is asked is worth more than what could be kept."""
+        warnings.warn(
+            f"The answer cache {self.cache.path} failed ({error}): the run goes on without it.",
+            UserWarning,
+            stacklevel=2,
+        )
+        self.cache = None
+
+
+class _Run(Monitor):
+    """One batch on its way: decides on each request and takes its outcome."""
+
+    def __init__(self, runner, client, requests, keys, accept, progress):
+        self.runner, self.client, self.requests = runner, client, requests
+        self.keys, self.accept, self.progress = keys, accept, progress
+        self.outcomes = {}
+        self.n_waiting = 0
+
+    def answer_all(self):
+        """Outcomes by request; requests that the budget left out are not among them."""
+        returned = self._complete(self.requests)
+        for position, outcome in enumerate(returned):
+            if outcome is not None and self.requests[position] not in self.outcomes:
+                self.record(position, outcome)
+        return self.outcomes
+
+    def _complete(self, requests):
+        if self.client.batch_size is None:
+            return self.client.complete(requests, self)
+        # A client that takes a batch at a time cannot ask for each request.
+        outcomes = {}
+        for _ in range(1 + REASK_ROUNDS):
+            open_positions = [i for i in range(len(requests)) if not self._settled(outcomes, i)]
+            allowed = [i for i in open_positions if self.permit(requests[i])]
+            if not allowed:
+                break
+            answered = self.client.complete([requests[i] for i in allowed], self)
+            outcomes.update(zip(allowed, answered, strict=True))
+            for i in allowed:
+                if not self._settled(outcomes, i):
+                    self.retried(requests[i], outcomes[i])
+        return [
+            outcomes.get(i) if i not in outcomes or self._settled(outcomes, i) else off_format()
+            for i in range(len(requests))
+        ]
+
+    def _settled(self, outcomes, position):
+        outcome = outcomes.get(position)
+        if isinstance(outcome, Completion):
+            return self.accept(self.requests[position], outcome.text)
+        return isinstance(outcome, CompletionError)
+
+    def permit(self, request):
+        """Count one more request, unless a budget forbids it."""
+        runner, usage = self.runner, self.runner.usage
+        if runner.max_requests is not None and usage["requests"] >= runner.max_requests:
+            return False
+        if runner.max_tokens_total is not None:
+            # Answers still to come will use tokens too: assume what is known of their prompts.
+            used = usage["prompt_tokens"] + usage["completion_tokens"]
+            expected = (self.n_waiting + 1) * (len(request.prompt) // CHARACTERS_PER_TOKEN + 1)
+            if used + expected > runner.max_tokens_total:
+                return False
+        usage["requests"] += 1
+        self.n_waiting += 1
+        return True
+
+    def retried(self, request, wasted=None):
+        """Count a request that failed for now, and what its refused answer cost."""
+        self.n_waiting -= 1
+        self.runner.usage["retried"] += 1
+        if wasted is not None:
+            self._count_tokens(wasted)
+
+    def record(self, position, outcome):
+        """Count an outcome, and keep it where it is an answer."""
+        request, usage = self.requests[position], self.runner.usage
+        self.n_waiting -= 1
+        self.outcomes[request] = outcome
+        if isinstance(outcome, Completion):
+            self._count_tokens(outcome)
+            self.runner.keep(self.keys[request], outcome)
+        else:
+            usage["failed"] += 1
+        self.progress.step(usage)
+
+    def _count_tokens(self, completion):
+        self.runner.usage["prompt_tokens"] += completion.prompt_tokens
+        self.runner.usage["completion_tokens"] += completion.completion_tokens
+
+
+def off_format():
+    """Error for an answer that stayed in the wrong form; it does not quote the answer."""
+    return CompletionError("The answers were not in the form that was asked for.")
+
+
+@contextlib.contextmanager
+def running(usage, *, cache, **limits):
+    """Open a run and close its cache at the end.
+
+    Parameters
+    ----------
+    usage : dict
+        Counted up in place.
+
+    cache : "auto", path-like or None
+        Where answers are kept.
+
+    **limits
+        For :class:`Runner`.
+
+    Yields
+    ------
+    runner : Runner
+    """
+    opened = None if cache is None else AnswerCache(cache)
+    try:
+        yield Runner(usage, cache=opened, **limits)
+    finally:
+        if opened is not None:
+            opened.close()
+
+
+def _batches(requests, size):
+    size = size or max(1, len(requests))
+    return [requests[start : start + size] for start in range(0, len(requests), size)]
