@@ -408,7 +408,7 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
 
     def _first_weights(self, training, X, sizes, n_targets, rng):
         if not (self.warm_start and hasattr(self, "components_")):
-            return training.initial_weights(X, sizes.M, n_targets, rng)
+            return training.initial_weights(X, sizes.M, sizes.K, n_targets, rng)
         shape = (sizes.M, X.shape[1])
         if self.components_.shape != shape:
             raise ValueError(
@@ -489,6 +489,10 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
             "sklearn_hypsae.autoencoder.inference", purpose=type(self).__name__
         )
         return inference.encode(
-            X, self._weights(), k=self.K_, threshold=self.threshold_, signed=self.signed,
+            X,
+            self._weights(),
+            k=self.K_,
+            threshold=self.threshold_,
+            signed=self.signed,
             device=self.device,
         )

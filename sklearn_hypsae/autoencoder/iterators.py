@@ -1,6 +1,5 @@
 """Batches by slicing: no per-row collation, which costs as much as the arithmetic."""
 
-import numpy as np
 import torch
 from torch.utils.data import Dataset
 
@@ -29,35 +28,32 @@ class Rows(Dataset):
 class SliceIterator:
     """Yield batches of a :class:`Rows`, in a new random order every epoch.
 
-    An epoch's last, incomplete batch is left out of training when there are others (every
-    epoch leaves out other rows): a step on a few rows is as long as one on a full batch.
+    The batches of an epoch are equally large, to within one row: a step on a small rest takes
+    as long as any other, and leaving the rest out would waste half of a small data set.
 
     Parameters
     ----------
     rows : Rows
 
     batch_size : int
+        Rows per batch at most.
 
     rng : RandomState, default=None
-        Shuffles. None: in order, every row.
+        Shuffles. None: in order.
     """
 
     def __init__(self, rows, batch_size, rng=None):
         self.rows = rows
-        self.batch_size = min(batch_size, len(rows))
+        self.n_batches = -(-len(rows) // batch_size)
         self.rng = rng
 
     def __iter__(self):
-        n_rows = len(self.rows)
         if self.rng is None:
-            for start in range(0, n_rows, self.batch_size):
-                yield self.rows[start : start + self.batch_size]
-            return
-        order = torch.from_numpy(self.rng.permutation(n_rows)).to(self.rows.X.device)
-        for start in range(0, n_rows - self.batch_size + 1, self.batch_size):
-            yield self.rows[order[start : start + self.batch_size]]
+            order = torch.arange(len(self.rows))
+        else:
+            order = torch.from_numpy(self.rng.permutation(len(self.rows)))
+        for part in torch.tensor_split(order.to(self.rows.X.device), self.n_batches):
+            yield self.rows[part]
 
     def __len__(self):
-        if self.rng is None:
-            return int(np.ceil(len(self.rows) / self.batch_size))
-        return len(self.rows) // self.batch_size
+        return self.n_batches

@@ -157,7 +157,9 @@ def threshold_pattern(scores, threshold):
     pattern : Pattern
     """
     n_rows, n_neurons = scores.shape
-    return _pattern_of_flat((scores.reshape(-1) > threshold).nonzero().squeeze(1), n_rows, n_neurons)
+    return _pattern_of_flat(
+        (scores.reshape(-1) > threshold).nonzero().squeeze(1), n_rows, n_neurons
+    )
 
 
 def _pattern_of_flat(positions, n_rows, n_neurons):

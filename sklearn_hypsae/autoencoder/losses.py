@@ -102,4 +102,3 @@ def _auxiliary_loss(module, centred, dense, residual, dead):
     share = n_used / module.settings.aux_k
     error = (residual - explained).square().sum()
     return share * error / residual.square().sum().clamp_min(torch.finfo(residual.dtype).tiny)
-

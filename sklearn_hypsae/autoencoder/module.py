@@ -141,7 +141,9 @@ class SparseAutoencoder(nn.Module):
         if self.settings.batch_topk:
             return kernels.batch_topk_pattern(scores, self.settings.k)
         return kernels.topk_pattern(
-            scores, self.settings.k, ascending=bool(self.settings.prefix_lengths) or not self.training
+            scores,
+            self.settings.k,
+            ascending=bool(self.settings.prefix_lengths) or not self.training,
         )
 
     def code(self, centred, dense, pattern):

@@ -108,6 +108,4 @@ def refuse_constant(X, caller):
     caller : str
     """
     if (X == X[0]).all():
-        raise ValueError(
-            f"{caller} has nothing to learn: all {len(X)} rows of X are identical."
-        )
+        raise ValueError(f"{caller} has nothing to learn: all {len(X)} rows of X are identical.")

