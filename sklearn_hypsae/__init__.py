@@ -7,10 +7,21 @@ scikit-learn estimators, one file per step: :mod:`~sklearn_hypsae.embedding`,
 :mod:`~sklearn_hypsae.discovery`, which puts them together.
 """
 
+from .discovery import HypothesisGenerator, make_hypothesis_pipeline
+from .embedding import EmbeddingTransformer
 from .interpretation import LLMInterpreter
+from .sae import SparseAutoencoderTransformer
 from .selection import NeuronSelector
 from .validation import HypothesisValidator
 
 __version__ = "0.1.0"
 
-__all__ = ["HypothesisValidator", "LLMInterpreter", "NeuronSelector"]
+__all__ = [
+    "EmbeddingTransformer",
+    "HypothesisGenerator",
+    "HypothesisValidator",
+    "LLMInterpreter",
+    "NeuronSelector",
+    "SparseAutoencoderTransformer",
+    "make_hypothesis_pipeline",
+]

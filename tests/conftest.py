@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+from sklearn_hypsae.datasets import load_movie_reviews
+
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_in_temporary_folder(tmp_path_factory):
@@ -14,3 +16,9 @@ def cache_in_temporary_folder(tmp_path_factory):
     os.environ.pop("SKLEARN_HYPSAE_CACHE")
     if before is not None:
         os.environ["SKLEARN_HYPSAE_CACHE"] = before
+
+
+@pytest.fixture(scope="session")
+def reviews():
+    """Six hundred Rotten Tomatoes reviews with their verdicts."""
+    return load_movie_reviews("rotten_tomatoes", n_samples=600, random_state=0)

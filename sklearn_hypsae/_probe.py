@@ -1,0 +1,75 @@
+"""How much of the target the embeddings hold: the ceiling of any hypothesis table."""
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.metrics import r2_score, roc_auc_score
+from sklearn.model_selection import GridSearchCV
+
+N_BOOTSTRAP = 500
+CONFIDENCE = 0.95
+# Unit-length embeddings want a weak penalty; the range covers raw ones of larger norm too.
+INVERSE_PENALTIES = (0.1, 1.0, 10.0, 100.0)
+RIDGE_PENALTIES = tuple(np.logspace(-3, 4, 22))
+
+
+def probe_signal(discovery, validation, *, task, groups=None, rng):
+    """Score a linear probe of y on embeddings, on rows it was not fitted on.
+
+    Parameters
+    ----------
+    discovery, validation : tuple of (embeddings, y)
+        Rows to fit on and rows to score on; embeddings of shape (n, d), y of shape (n,) in
+        numbers.
+
+    task : {"classification", "regression"}
+        Logistic regression scored by AUC, or ridge regression scored by R².
+
+    groups : array-like of shape (n_validation,), default=None
+        Rows that depend on each other; resampled together.
+
+    rng : RandomState
+        Draws the bootstrap samples.
+
+    Returns
+    -------
+    signal : dict
+        ``metric`` ("auc" or "r2"), ``score``, the bounds ``ci_low`` and ``ci_high`` of its
+        95% percentile bootstrap interval, and ``chance`` (0.5 or 0).
+    """
+    metric, score, chance = (
+        ("auc", roc_auc_score, 0.5) if task == "classification" else ("r2", r2_score, 0.0)
+    )
+    predicted = _fitted_probe(*discovery, task)(np.asarray(validation[0]))
+    y = validation[1]
+    resampled = [score(y[rows], predicted[rows]) for rows in _resamples(y, groups, task, rng)]
+    low, high = np.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return {
+        "metric": metric,
+        "score": float(score(y, predicted)),
+        "ci_low": float(low),
+        "ci_high": float(high),
+        "chance": chance,
+    }
+
+
+def _fitted_probe(embeddings, y, task):
+    embeddings = np.asarray(embeddings)
+    if task == "regression":
+        return RidgeCV(alphas=RIDGE_PENALTIES).fit(embeddings, y).predict
+    n_folds = int(min(5, np.bincount(y.astype(int)).min()))
+    probe = LogisticRegression(max_iter=1000)
+    if n_folds >= 2:
+        search = GridSearchCV(probe, {"C": INVERSE_PENALTIES}, scoring="roc_auc", cv=n_folds)
+        probe = search.fit(embeddings, y).best_estimator_
+    return probe.fit(embeddings, y).decision_function
+
+
+def _resamples(y, groups, task, rng):
+    """Row positions of bootstrap samples in which the score is defined."""
+    groups = np.arange(len(y)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    members = np.split(np.argsort(groups, kind="stable"), np.cumsum(np.bincount(groups))[:-1])
+    for _ in range(N_BOOTSTRAP):
+        drawn = rng.randint(len(members), size=len(members))
+        rows = np.concatenate([members[i] for i in drawn])
+        if task == "regression" or 0 < y[rows].sum() < len(rows):
+            yield rows

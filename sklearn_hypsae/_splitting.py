@@ -1,0 +1,122 @@
+"""Which rows discover hypotheses and which rows test them."""
+
+import hashlib
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from sklearn.model_selection import train_test_split
+
+
+def linked_rows(*keys):
+    """Number the sets of rows that share a key, directly or through other rows.
+
+    Parameters
+    ----------
+    *keys : array-like of shape (n_samples,)
+        Rows with an equal entry in any of the keys belong together.
+
+    Returns
+    -------
+    units : ndarray of shape (n_samples,), dtype=int
+        Number of the set each row belongs to.
+
+    Examples
+    --------
+    Rows 0 and 1 share a text, rows 1 and 2 a document:
+
+    >>> from sklearn_hypsae._splitting import linked_rows
+    >>> linked_rows(["fine", "fine", "poor", "good"], [7, 8, 8, 9]).tolist()
+    [0, 0, 0, 1]
+    """
+    n_samples = len(keys[0])
+    rows, nodes, n_nodes = [], [], n_samples
+    for key in keys:
+        codes, distinct = pd.factorize(np.asarray(key))
+        rows.append(np.arange(n_samples))
+        nodes.append(n_nodes + codes)
+        n_nodes += len(distinct)
+    rows, nodes = np.concatenate(rows), np.concatenate(nodes)
+    graph = coo_array((np.ones(len(rows), bool), (rows, nodes)), shape=(n_nodes, n_nodes))
+    _, component = connected_components(graph, directed=False)
+    return pd.factorize(component[:n_samples])[0]
+
+
+def split_units(units, y, *, validation_size, stratify, rng):
+    """Split rows into discovery and validation, whole units on one side.
+
+    Parameters
+    ----------
+    units : ndarray of shape (n_samples,), dtype=int
+        Rows of equal number stay together.
+
+    y : ndarray of shape (n_samples,)
+        Target; class codes where ``stratify``.
+
+    validation_size : float
+        Share of the units that goes to validation.
+
+    stratify : bool
+        Whether both sides get the same share of each class, judging a unit by its
+        commonest class.
+
+    rng : RandomState
+
+    Returns
+    -------
+    discovery, validation : ndarray of int
+        Row positions, ascending.
+
+    Raises
+    ------
+    ValueError
+        If there are too few units to split.
+    """
+    n_units = units.max() + 1
+    if n_units < 2:
+        raise ValueError(
+            f"All {len(units)} rows share one group or one text, so none can be held out: pass "
+            "rows of at least two groups with different texts."
+        )
+    labels = _commonest_class(units, y) if stratify else None
+    if stratify:
+        _refuse_rare_class(labels)
+    _, held_out = train_test_split(
+        np.arange(n_units), test_size=validation_size, stratify=labels, random_state=rng
+    )
+    is_validation = np.isin(units, held_out)
+    return np.flatnonzero(~is_validation), np.flatnonzero(is_validation)
+
+
+def _commonest_class(units, y):
+    counts = np.zeros((units.max() + 1, int(y.max()) + 1), dtype=int)
+    np.add.at(counts, (units, y.astype(int)), 1)
+    return counts.argmax(axis=1)
+
+
+def _refuse_rare_class(labels):
+    counts = np.bincount(labels)
+    if len(counts) < 2 or counts.min() < 2:
+        raise ValueError(
+            "A class of y has fewer than 2 rows with different texts and groups, so it cannot be "
+            "in both the discovery and the validation rows: pass more rows of it."
+        )
+
+
+def text_fingerprints(texts):
+    """Hash texts so that seen ones can be told without keeping them.
+
+    Parameters
+    ----------
+    texts : iterable of str
+
+    Returns
+    -------
+    fingerprints : ndarray of shape (n_texts,), dtype=uint64
+    """
+    digests = (
+        hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        for text in texts
+    )
+    return np.frombuffer(b"".join(digests), dtype=np.uint64)

@@ -1,0 +1,524 @@
+"""The five steps put together, and hypotheses tested on rows that discovery never saw."""
+
+import warnings
+from numbers import Real
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.pipeline import Pipeline
+from sklearn.utils import check_random_state, column_or_1d, get_tags
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from ._probe import probe_signal
+from ._sklearn import Interval, fit_context
+from ._splitting import linked_rows, split_units, text_fingerprints
+from ._targets import check_target
+from ._texts import TEXT_INDEX_NAME, check_texts, mark_fit_rows
+from .embedding import EmbeddingTransformer
+from .interpretation import LLMInterpreter
+from .sae import SparseAutoencoderTransformer
+from .selection import NeuronSelector
+from .validation import HypothesisValidator
+
+
+def make_hypothesis_pipeline(
+    *,
+    model="all-MiniLM-L6-v2",
+    M="auto",
+    K="auto",
+    n_hypotheses=20,
+    selection_method="correlation",
+    llm=None,
+    annotator_llm=None,
+    task="auto",
+    memory=None,
+    random_state=None,
+    verbose=False,
+):
+    """Build a stock scikit-learn Pipeline of the five steps.
+
+    Parameters
+    ----------
+    model : str, callable or object, default="all-MiniLM-L6-v2"
+        Embedding model, see :class:`EmbeddingTransformer`.
+
+    M, K : int or "auto", default="auto"
+        Neurons of the autoencoder in all, and active in each row; see
+        :class:`SparseAutoencoderTransformer`.
+
+    n_hypotheses : int, default=20
+        Neurons to select and put into words.
+
+    selection_method : {"correlation", "lasso", "separation_score"} or callable, \
+            default="correlation"
+        See :class:`NeuronSelector`.
+
+    llm, annotator_llm : None, str or client, default=None
+        Language models that write and check hypotheses; see :class:`LLMInterpreter`. None:
+        keyphrases, without any language model.
+
+    task : {"auto", "classification", "regression"}, default="auto"
+        Kind of target. Set it to "classification" where folds are to be stratified.
+
+    memory : str, joblib.Memory or None, default=None
+        Where the Pipeline caches fitted steps.
+
+    random_state : int, RandomState instance or None, default=None
+        Given to every step that draws at random.
+
+    verbose : bool, default=False
+        Whether the steps show progress bars.
+
+    Returns
+    -------
+    pipeline : sklearn.pipeline.Pipeline
+        Steps ``embed``, ``sae``, ``select``, ``interpret`` and ``validate``. With
+        ``pipeline.set_params(interpret="passthrough")`` the validator works on the raw
+        activations, so that a search over ``sae__M`` and ``sae__K`` costs no language model
+        call.
+
+    Examples
+    --------
+    >>> from sklearn_hypsae import make_hypothesis_pipeline
+    >>> pipeline = make_hypothesis_pipeline(M=64, K=4, random_state=0)
+    >>> list(pipeline.named_steps)
+    ['embed', 'sae', 'select', 'interpret', 'validate']
+    >>> pipeline.get_params()["sae__M"]
+    64
+    """
+    return Pipeline(
+        [
+            ("embed", EmbeddingTransformer(model, verbose=verbose)),
+            (
+                "sae",
+                SparseAutoencoderTransformer(M, K, random_state=random_state, verbose=verbose),
+            ),
+            (
+                "select",
+                NeuronSelector(
+                    n_hypotheses, method=selection_method, task=task, random_state=random_state
+                ),
+            ),
+            (
+                "interpret",
+                LLMInterpreter(llm, annotator_llm, random_state=random_state, verbose=verbose),
+            ),
+            ("validate", HypothesisValidator(task)),
+        ],
+        memory=memory,
+    )
+
+
+def _validator_has(method):
+    """Whether the last step of the pipeline offers a method."""
+
+    def check(generator):
+        pipeline = getattr(generator, "pipeline_", generator.pipeline)
+        final = HypothesisValidator() if pipeline is None else pipeline.steps[-1][1]
+        getattr(final, method)
+        return True
+
+    return check
+
+
+class HypothesisGenerator(TransformerMixin, BaseEstimator):
+    """Discover hypotheses on some rows and test them on the others.
+
+    p-values computed on the rows that chose the hypotheses are worthless: on pure noise most
+    of them fall below .05. This estimator fits all steps but the last on the discovery rows
+    and the last, the validator, once on the validation rows.
+
+    Parameters
+    ----------
+    pipeline : Pipeline, default=None
+        Steps that end in a :class:`HypothesisValidator`. None: what
+        :func:`make_hypothesis_pipeline` builds. It is cloned, and steps whose
+        ``random_state`` is None get one drawn from ``random_state``.
+
+    validation_size : float, default=0.25
+        Share of the rows (of the groups, where given) that is held out to test the
+        hypotheses.
+
+    random_state : int, RandomState instance or None, default=None
+        Splits the rows, seeds the steps that have no seed of their own, and draws the
+        bootstrap samples of ``signal_``.
+
+    Attributes
+    ----------
+    pipeline_ : Pipeline
+        The fitted steps; the validator's coefficients predict.
+
+    hypotheses_ : DataFrame of shape (n_hypotheses, n_statistics)
+        One tested hypothesis a row; see :class:`HypothesisValidator`.
+
+    metrics_ : dict
+        Scores of all hypotheses together; see :class:`HypothesisValidator`.
+
+    signal_ : dict or None
+        How well a ridge or logistic probe of the raw embeddings predicts the validation rows,
+        the ceiling for any hypotheses: ``metric``, ``score``, ``ci_low``, ``ci_high`` (95%
+        bootstrap interval, by groups where given) and ``chance``. None where the pipeline
+        embeds nothing.
+
+    discovery_rows_, validation_rows_ : ndarray of int
+        Positions of the rows in X that found and that tested the hypotheses.
+
+    classes_ : ndarray of shape (2,)
+        Labels in sorted order; only for classification.
+
+    See Also
+    --------
+    make_hypothesis_pipeline : The pipeline used by default.
+
+    References
+    ----------
+    .. [1] Movva, Peng, Garg, Kleinberg and Pierson (2025), "Sparse Autoencoders for
+       Hypothesis Generation", arXiv 2502.04382.
+
+    Examples
+    --------
+    >>> from sklearn_hypsae import HypothesisGenerator, make_hypothesis_pipeline
+    >>> from sklearn_hypsae.datasets import load_movie_reviews
+    >>> reviews = load_movie_reviews("rotten_tomatoes", n_samples=400, random_state=0)
+    >>> pipeline = make_hypothesis_pipeline(M=16, K=4, n_hypotheses=3, random_state=0)
+    >>> generator = HypothesisGenerator(pipeline, random_state=0)
+    >>> generator = generator.fit(reviews.texts, reviews.y)
+    >>> len(generator.validation_rows_)
+    100
+    >>> generator.metrics_["n_rows"], generator.metrics_["in_sample"]
+    (100, False)
+    """
+
+    _parameter_constraints = {
+        "pipeline": [Pipeline, None],
+        "validation_size": [Interval(Real, 0, 1, closed="neither")],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(self, pipeline=None, *, validation_size=0.25, random_state=None):
+        self.pipeline = pipeline
+        self.validation_size = validation_size
+        self.random_state = random_state
+
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y, groups=None):
+        """Split the rows, discover hypotheses on one part and test them on the other.
+
+        Parameters
+        ----------
+        X : list, Series or 1-D array of str, or DataFrame
+            Texts; where the pipeline starts from embeddings, a frame whose index is the texts.
+
+        y : array-like of shape (n_samples,)
+            Target: numbers, or two classes.
+
+        groups : array-like of shape (n_samples,), default=None
+            Rows that belong together (chunks of one document, reviews by one author). They
+            stay on one side of the split, and the table is cluster-robust.
+
+        Returns
+        -------
+        self : HypothesisGenerator
+
+        Raises
+        ------
+        ValueError
+            If texts, target, groups or a step's parameters cannot work; said before any
+            embedding or training.
+        """
+        rng = check_random_state(self.random_state)
+        pipeline = self._seeded_pipeline(rng)
+        X = self._check_rows(X, pipeline)
+        target = self._check_target(y, X, pipeline)
+        groups = _check_groups(groups, len(X))
+        self._split(X, target, groups, rng)
+        _check_steps(pipeline, n_discovery=len(self.discovery_rows_))
+        discovery, held_out = self.discovery_rows_, self.validation_rows_
+        y = np.asarray(y).ravel()
+
+        front, back = _cut_before_autoencoder(pipeline)
+        embedded = front.fit_transform(_take(X, discovery), y[discovery])
+        embedded_held_out = front.transform(_take(X, held_out))
+        back.fit(embedded, y[discovery])
+        self.pipeline_ = Pipeline(
+            [*front.steps[:-1], *back.steps[:-1], pipeline.steps[-1]], memory=pipeline.memory
+        )
+        self._discovery_fingerprints = text_fingerprints(_text_keys(X)[discovery])
+        groups = None if groups is None else groups[held_out]
+        self._test(back.transform(embedded_held_out), y[held_out], groups)
+        self.signal_ = None
+        if np.ndim(embedded) == 2:
+            self.signal_ = probe_signal(
+                (embedded, target.values[discovery]),
+                (embedded_held_out, target.values[held_out]),
+                task=target.task,
+                groups=groups,
+                rng=rng,
+            )
+            _warn_no_signal(self.signal_)
+        return self
+
+    def validate(self, X, y, groups=None):
+        """Test the same hypotheses on other rows.
+
+        Parameters
+        ----------
+        X : list, Series or 1-D array of str, or DataFrame
+            Texts that discovery did not see.
+
+        y : array-like of shape (n_samples,)
+            Their target.
+
+        groups : array-like of shape (n_samples,), default=None
+            Rows that belong together.
+
+        Returns
+        -------
+        validator : HypothesisValidator
+            Fitted on these rows: its ``hypotheses_`` is the table, ``metrics_`` the scores.
+            Rows whose text discovery saw are warned of, and mark it ``in_sample``.
+        """
+        check_is_fitted(self)
+        X = self._check_rows(X, self.pipeline_)
+        self._check_target(y, X, self.pipeline_)
+        groups = _check_groups(groups, len(X))
+        n_seen = np.isin(text_fingerprints(_text_keys(X)), self._discovery_fingerprints).sum()
+        if n_seen:
+            warnings.warn(
+                f"{n_seen} of the {len(X)} rows have a text that discovery saw, so their "
+                "p-values are not honest: pass rows that were not used to fit.",
+                UserWarning,
+                stacklevel=2,
+            )
+        annotations = mark_fit_rows(self.pipeline_[:-1].transform(X), bool(n_seen))
+        return clone(self.pipeline_.steps[-1][1]).fit(annotations, y, groups=groups)
+
+    def predict(self, X):
+        """Predict the target from the hypotheses that the texts satisfy.
+
+        Parameters
+        ----------
+        X : list, Series or 1-D array of str, or DataFrame
+            Texts.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Labels for a classification, numbers for a regression.
+        """
+        check_is_fitted(self)
+        return self.pipeline_.predict(X)
+
+    @available_if(_validator_has("predict_proba"))
+    def predict_proba(self, X):
+        """Predict the probability of each class.
+
+        Parameters
+        ----------
+        X : list, Series or 1-D array of str, or DataFrame
+            Texts.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, 2)
+        """
+        check_is_fitted(self)
+        return self.pipeline_.predict_proba(X)
+
+    def score(self, X, y):
+        """Score the predictions: AUC for a classification, R² for a regression.
+
+        Parameters
+        ----------
+        X : list, Series or 1-D array of str, or DataFrame
+            Texts.
+
+        y : array-like of shape (n_samples,)
+            Target.
+
+        Returns
+        -------
+        score : float
+        """
+        check_is_fitted(self)
+        return self.pipeline_.score(X, y)
+
+    def transform(self, X):
+        """Annotate texts with the significant hypotheses.
+
+        Parameters
+        ----------
+        X : list, Series or 1-D array of str, or DataFrame
+            Texts.
+
+        Returns
+        -------
+        annotations : DataFrame or ndarray of shape (n_samples, n_significant)
+            What the validator's transform gives: 1 present, 0 absent.
+        """
+        check_is_fitted(self)
+        return self.pipeline_.transform(X)
+
+    def get_feature_names_out(self, input_features=None):
+        """Name the columns of the output: the significant hypotheses.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored, as texts have no feature names.
+
+        Returns
+        -------
+        names : ndarray of shape (n_significant,), dtype=object
+        """
+        check_is_fitted(self)
+        return self.pipeline_.steps[-1][1].get_feature_names_out()
+
+    def _seeded_pipeline(self, rng):
+        """Clone the pipeline and seed the steps that have no seed."""
+        if self.pipeline is None:
+            return make_hypothesis_pipeline(random_state=_draw_seed(rng))
+        pipeline = clone(self.pipeline)
+        if not isinstance(pipeline.steps[-1][1], HypothesisValidator):
+            raise ValueError(
+                "HypothesisGenerator needs a pipeline that ends in a HypothesisValidator, got "
+                f"{type(pipeline.steps[-1][1]).__name__} as its last step: append one."
+            )
+        unseeded = [
+            name
+            for name, value in pipeline.get_params().items()
+            if name.endswith("__random_state") and value is None
+        ]
+        return pipeline.set_params(**{name: _draw_seed(rng) for name in sorted(unseeded)})
+
+    def _check_rows(self, X, pipeline):
+        if _takes_numbers(pipeline):
+            if not isinstance(X, pd.DataFrame):
+                raise ValueError(
+                    "HypothesisGenerator got a pipeline that starts from embeddings, so X has to "
+                    f"be a DataFrame whose index is the texts, got {type(X).__name__}."
+                )
+            return X
+        if isinstance(X, pd.DataFrame) and X.shape[1] == 2:
+            for column in X.columns:
+                check_texts(X[column], caller=type(self).__name__, name=f"X[{column!r}]")
+            return X
+        return check_texts(X, caller=type(self).__name__)
+
+    def _check_target(self, y, X, pipeline):
+        task = pipeline.steps[-1][1].task
+        return check_target(y, task=task, n_samples=len(X), caller=type(self).__name__)
+
+    def _split(self, X, target, groups, rng):
+        keys = [_text_keys(X)] if groups is None else [_text_keys(X), groups]
+        self.discovery_rows_, self.validation_rows_ = split_units(
+            linked_rows(*keys),
+            target.values,
+            validation_size=self.validation_size,
+            stratify=target.task == "classification",
+            rng=rng,
+        )
+
+    def _test(self, annotations, y, groups):
+        validator = self.pipeline_.steps[-1][1].fit(annotations, y, groups=groups)
+        self.hypotheses_ = validator.hypotheses_
+        self.metrics_ = validator.metrics_
+        if hasattr(validator, "classes_"):
+            self.classes_ = validator.classes_
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "metrics_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        pipeline = getattr(self, "pipeline_", self.pipeline)
+        if pipeline is not None:
+            final = get_tags(pipeline.steps[-1][1])
+            tags.estimator_type = final.estimator_type
+            tags.classifier_tags = final.classifier_tags
+            tags.regressor_tags = final.regressor_tags
+        starts_from_texts = pipeline is None or not _takes_numbers(pipeline)
+        tags.input_tags.two_d_array = not starts_from_texts
+        tags.input_tags.string = starts_from_texts
+        tags.target_tags.required = True
+        return tags
+
+
+def _draw_seed(rng):
+    return rng.randint(np.iinfo(np.int32).max)
+
+
+def _takes_numbers(pipeline):
+    """Whether the pipeline starts from embeddings instead of texts."""
+    return get_tags(pipeline.steps[0][1]).input_tags.two_d_array
+
+
+def _check_groups(groups, n_samples):
+    if groups is None:
+        return None
+    groups = column_or_1d(groups)
+    if len(groups) != n_samples:
+        raise ValueError(
+            f"HypothesisGenerator got {n_samples} rows but {len(groups)} groups: pass one group "
+            "for each row."
+        )
+    if pd.isna(groups).any():
+        raise ValueError(
+            f"HypothesisGenerator found missing values in groups, first at position "
+            f"{np.flatnonzero(pd.isna(groups))[0]}: give every row a group."
+        )
+    return groups
+
+
+def _check_steps(pipeline, *, n_discovery):
+    """Let every step refuse what it would refuse later, before any step works."""
+    for _, step in pipeline.steps:
+        if hasattr(step, "_validate_params"):
+            step._validate_params()
+        if hasattr(step, "_check_before_fit"):
+            step._check_before_fit(n_discovery)
+
+
+def _cut_before_autoencoder(pipeline):
+    """Cut the steps before the validator in two: up to the embeddings, and from there.
+
+    Both end in a passthrough, because a Pipeline's ``memory`` caches all steps but the last.
+    """
+    steps = pipeline.steps[:-1]
+    kinds = [isinstance(step, SparseAutoencoderTransformer) for _, step in steps]
+    n_front = kinds.index(True) if True in kinds else 0
+    rest = ("rest", "passthrough")
+    return (
+        Pipeline([*steps[:n_front], rest], memory=pipeline.memory),
+        Pipeline([*steps[n_front:], rest], memory=pipeline.memory),
+    )
+
+
+def _take(X, rows):
+    return X.iloc[rows] if isinstance(X, pd.DataFrame) else X[rows]
+
+
+def _text_keys(X):
+    """One string a row that is equal where the texts are; for pairs, in either order."""
+    if not isinstance(X, pd.DataFrame):
+        return X
+    if X.index.name == TEXT_INDEX_NAME:
+        return X.index.to_numpy(dtype=object)
+    if X.shape[1] == 2 and all(isinstance(text, str) for text in X.iloc[0]):
+        pairs = (sorted(pair) for pair in X.itertuples(index=False))
+        return np.array(["\0".join(pair) for pair in pairs], dtype=object)
+    return np.array([str(i) for i in range(len(X))], dtype=object)
+
+
+def _warn_no_signal(signal):
+    if signal["ci_low"] <= signal["chance"]:
+        warnings.warn(
+            f"A probe of the embeddings reaches {signal['metric']} {signal['score']:.3f} on the "
+            f"validation rows (95% interval {signal['ci_low']:.3f} to {signal['ci_high']:.3f}), "
+            f"which covers chance ({signal['chance']}): the texts may say nothing about y here, "
+            "so expect no hypothesis to hold; more rows or another embedding model may help.",
+            UserWarning,
+            stacklevel=3,
+        )
