@@ -18,6 +18,7 @@ import numpy as np
 
 logger = logging.getLogger(__name__)
 
+_MAGIC = b"SQLite format 3\0"
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS vectors "
     "(key BLOB PRIMARY KEY, checksum INTEGER NOT NULL, vector BLOB NOT NULL)"
@@ -135,6 +136,10 @@ class EmbeddingCache:
         return hashlib.blake2b(encoded, digest_size=16, key=self._identity).digest()
 
     def _open(self):
+        # SQLite would throw away the write-ahead log beside a file it does not know.
+        if self.path.is_file() and _first_bytes(self.path) not in (b"", _MAGIC):
+            self._inode = os.stat(self.path).st_ino
+            raise _DamagedError("it does not begin as an SQLite file does")
         connection = sqlite3.connect(
             self.path, timeout=_SECONDS_TO_WAIT_FOR_A_LOCK, isolation_level=None
         )
@@ -160,10 +165,10 @@ class EmbeddingCache:
             query = f"SELECT key, checksum, vector FROM vectors WHERE key IN ({marks})"
             for key, checksum, blob in self._connection.execute(query, part):
                 if zlib.crc32(blob) != checksum:
-                    raise _DamagedVectorError("a stored vector does not match its checksum")
+                    raise _DamagedError("a stored vector does not match its checksum")
                 blobs[key] = blob
         if len({len(blob) for blob in blobs.values()}) > 1:
-            raise _DamagedVectorError("stored vectors differ in length")
+            raise _DamagedError("stored vectors differ in length")
         return blobs
 
     def _insert(self, rows):
@@ -183,7 +188,7 @@ class EmbeddingCache:
             return None
         try:
             return operation(*arguments)
-        except _DamagedVectorError as error:
+        except _DamagedError as error:
             self._set_aside(error)
         except sqlite3.Error as error:
             # The low byte is the primary code: SQLITE_CORRUPT_INDEX is a SQLITE_CORRUPT.
@@ -229,5 +234,10 @@ class EmbeddingCache:
         )
 
 
-class _DamagedVectorError(Exception):
+def _first_bytes(path):
+    with open(path, "rb") as file:
+        return file.read(len(_MAGIC))
+
+
+class _DamagedError(Exception):
     """What is stored is not what was once written."""
