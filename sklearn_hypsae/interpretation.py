@@ -349,7 +349,8 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         activations = validate_data(
             self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=reset
         )
-        return activations, texts_of(X, texts, caller=caller)
+        rows = X if isinstance(X, pd.DataFrame) else activations
+        return activations, texts_of(rows, texts, caller=caller)
 
     def _clients(self):
         """The clients that word and annotate, checked before any work; None for keyphrases."""

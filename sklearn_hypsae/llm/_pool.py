@@ -13,6 +13,7 @@ FIRST_DELAY = 0.1
 LONGEST_DELAY = 30.0
 LONGEST_PROBE_DELAY = 2.0
 FAILURES_THAT_MEAN_DOWN = 8
+REDUCTIONS_IN_VAIN = 2
 # Patience with a server that never answered anything: not there, or there and failing.
 UNREACHED_SECONDS = 4.0
 UNANSWERED_SECONDS = 60.0
@@ -62,11 +63,15 @@ class Throttle:
         self.most = most
         self.limit = float(most)
         self.tolerance = self.tolerated
-        self._n_answered = self._n_refused = 0
+        self._n_answered = self._n_refused = self._n_stale = 0
         self._before = None
+        self._n_in_vain = 0
 
     def observe(self, refused):
         """Take note of one answer of the server."""
+        if self._n_stale > 0:
+            self._n_stale -= 1
+            return
         self._n_answered += 1
         self._n_refused += refused
         if self._n_answered >= max(20, self.limit):
@@ -74,17 +79,23 @@ class Throttle:
             self._n_answered = self._n_refused = 0
 
     def _adjust(self, share):
-        if self._before is not None and share > 0.7 * self._before[1]:
-            self.limit = self._before[0]
-            self.tolerance = max(self.tolerance, 1.5 * share)
-            self._before = None
-        elif share > self.tolerance:
-            self._before = (self.limit, share)
-            self.limit = max(1.0, self.limit * (1 - share))
-        else:
+        if share <= self.tolerance:
             self._before = None
             self.limit = min(float(self.most), self.limit + max(1.0, 0.1 * self.limit))
             self.tolerance = max(self.tolerated, 0.98 * self.tolerance)
+            return
+        if self._before is None or share <= 0.7 * self._before[1]:
+            self._before, self._n_in_vain = (self.limit, share), 0
+        else:
+            self._n_in_vain += 1
+        if self._n_in_vain >= REDUCTIONS_IN_VAIN:
+            self.limit = self._before[0]
+            self.tolerance = 1.5 * share
+            self._before = None
+        else:
+            # Requests under way were sent under the old limit and tell nothing of the new one.
+            self._n_stale = int(self.limit)
+            self.limit = max(1.0, self.limit * (1 - share))
 
 
 class Pool:
@@ -132,6 +143,7 @@ class Pool:
         self._down_since = None
         self._next_probe = 0.0
         self._n_accepted = self._n_off_format = 0
+        self._usual_seconds = FIRST_DELAY
 
     async def run(self):
         """Work until every request has an outcome or nothing more may be sent.
@@ -209,6 +221,7 @@ class Pool:
 
     async def _attempt(self, position):
         request = self.requests[position]
+        started = self._loop.time()
         try:
             completion = await self.send(request)
             if not self.monitor.accept(request, completion.text):
@@ -219,11 +232,16 @@ class Pool:
             self.monitor.retried(request, failure.wasted)
             self._note_failure(failure)
             self._try_again(position, failure)
+            if failure.kind == "busy":
+                # Refusals come fast: without this pause one free place would collect them
+                # by the dozen, and their share would say nothing about the capacity.
+                await asyncio.sleep(self._usual_seconds - (self._loop.time() - started))
         except CompletionError as error:
             self._note_answer()
             self._settle(position, error)
         else:
             self._n_accepted += 1
+            self._usual_seconds += 0.1 * (self._loop.time() - started - self._usual_seconds)
             self._note_answer()
             self._settle(position, completion)
 
