@@ -1,27 +1,17 @@
-"""Neurons put into words without a language model, and words found again in texts.
+"""Neurons put into words without a language model.
 
-A neuron becomes a short list of words and word pairs. Candidates are n-grams that set the
-texts that fire the neuron apart from the others; from them the list is put together greedily,
-so that "any of these phrases occurs" goes with the neuron and, where there is a target, also
-with the target. What a hypothesis lists is exactly what is tested.
+A neuron becomes a short list of words and word pairs. Candidates are phrases that set the
+texts that fire the neuron apart from the others; from them the list grows greedily, so that
+"any of these phrases occurs" goes with the neuron and, where there is a target, also with the
+target. What a hypothesis lists is exactly what is tested.
 """
 
 import re
-import sys
-import unicodedata
-from functools import cache
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-# Scripts written without spaces, where every character counts as a word of its own:
-# Thai and Lao, Myanmar, Khmer, kana, Han.
-_UNSPACED = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-    "\U00020000-\U000323af"
-)
-_APOSTROPHES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u02bc": "'", "\uff07": "'"})
+from ._phrases import find_phrases, list_phrases, says_something
 
 
 def learn_keyphrases(
@@ -29,206 +19,256 @@ def learn_keyphrases(
     activations,
     y=None,
     *,
-    neuron_weight=0.5,
+    neuron_weight=0.3,
     max_phrases=15,
     ngram_range=(1, 2),
     min_df=3,
-    min_z=3.0,
-    min_gain=0.01,
-    prior_strength=0.1,
+    min_z=2.0,
+    min_gain=0.002,
+    prior_strength=0.005,
 ):
-    """Choose a list of phrases for each neuron, strongest phrase first."""
-    activations = sp.csc_array(activations)
-    n_samples, n_neurons = activations.shape
-    occurs, phrases = _count_phrases(texts, ngram_range, min_df=min_df)
-    wordable = np.array([_has_content(p) for p in phrases], dtype=bool)
-    occurs, phrases = occurs[:, wordable], phrases[wordable]
-    zscores = _log_odds_z((activations > 0).astype(np.float64), occurs, prior_strength)
-    goals = _goals(activations.toarray(), y, neuron_weight)
-    return _choose(occurs, phrases, zscores, goals, max_phrases, min_z, min_gain)
+    """Choose for each neuron the phrases that say when it fires.
 
+    A phrase is a candidate for a neuron if it is clearly more frequent in the texts that fire
+    it: the log-odds ratio with an informative Dirichlet prior [1]_, divided by its standard
+    error, is above ``min_z``. With a target the phrase also has to go with y in the direction
+    of the neuron, again by ``min_z`` standard errors. The neurons then take turns; each adds
+    the phrase that most raises the correlation between "any phrase of the list occurs" and a
+    blend of the neuron and the target. A phrase is used once, so no two hypotheses share words.
 
-def _goals(activations, y, w):
-    z = _standardise(activations)
-    if y is None:
-        return z
-    zy = _standardise(np.asarray(y, float)[:, None])
-    sign = np.sign(z.T @ zy).ravel()
-    return _standardise(w * z + (1 - w) * sign * zy)
+    Parameters
+    ----------
+    texts : sequence of str of length n_samples
+        The texts.
 
+    activations : array or sparse array of shape (n_samples, n_neurons)
+        How strongly each text fires each neuron. Positive is firing.
 
-def _standardise(X):
-    X = X - X.mean(axis=0)
-    s = X.std(axis=0)
-    return X / np.where(s > 0, s, 1)
+    y : ndarray of shape (n_samples,), default=None
+        Numeric target. None: the phrases describe the neurons alone.
 
+    neuron_weight : float in [0, 1], default=0.3
+        How much the neuron counts beside the target in the blend, both standardised. 1 leaves
+        the target out. Smaller values predict better and describe the neuron less faithfully.
 
-def _log_odds_z(fires, occurs, prior_strength):
-    total = np.asarray(occurs.sum(axis=0)).ravel()
-    inside = (fires.T @ occurs).toarray()
-    outside = total - inside
-    prior = prior_strength * total
-    n_in = inside.sum(1, keepdims=True)
-    n_out = outside.sum(1, keepdims=True)
-    n_prior = prior.sum()
-    li = np.log((inside + prior) / (n_in + n_prior - inside - prior))
-    lo = np.log((outside + prior) / (n_out + n_prior - outside - prior))
-    return (li - lo) / np.sqrt(1 / (inside + prior) + 1 / (outside + prior))
+    max_phrases : int, default=15
+        Longest list.
 
+    ngram_range : (int, int), default=(1, 2)
+        Shortest and longest phrase, in words.
 
-def _choose(occurs, phrases, zscores, goals, max_phrases, min_z, min_gain):
-    n = occurs.shape[0]
-    free = np.ones(len(phrases), bool)
-    out = []
-    for z, t in zip(zscores, goals.T, strict=True):
-        cand = np.flatnonzero((z > min_z) & free)
-        B = occurs[:, cand].T.tocsr()
-        chosen = []
-        u = np.ones(n)
-        S = N = best = 0.0
-        while len(chosen) < max_phrases and len(cand):
-            s = S + B @ (t * u)
-            m = N + B @ u
-            with np.errstate(all="ignore"):
-                r = s / np.sqrt(m * (n - m))
-            r[~np.isfinite(r)] = -1
-            r[chosen] = -1
-            j = int(np.argmax(r))
-            if r[j] <= best * (1 + min_gain) or r[j] <= 0:
-                break
-            best = r[j]
-            S, N = s[j], m[j]
-            chosen.append(j)
-            u[B.indices[B.indptr[j] : B.indptr[j + 1]]] = 0
-        free[cand[chosen]] = False
-        out.append([str(p) for p in phrases[cand[chosen]]])
-    return out
+    min_df : int, default=3
+        Fewest texts a phrase has to occur in.
 
+    min_z : float, default=2.0
+        How many standard errors a phrase has to be ahead in the firing texts.
 
-def _has_content(phrase):
-    return not all(t in ENGLISH_STOP_WORDS for t in phrase.split(" "))
+    min_gain : float, default=0.002
+        Smallest relative gain in correlation for which a phrase is added.
+
+    prior_strength : float, default=0.005
+        Size of the prior, as a share of the counts over all texts. More asks more evidence of
+        rare phrases.
+
+    Returns
+    -------
+    phrases : list of n_neurons lists of str
+        Strongest phrase first. Empty for a neuron that is silent, constant or not set apart by
+        any phrase.
+
+    References
+    ----------
+    .. [1] Monroe, Colaresi and Quinn (2008). Fightin' Words: Lexical Feature Selection and
+       Evaluation for Identifying the Content of Political Conflict. Political Analysis 16(4).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_hypsae._keyphrases import learn_keyphrases
+    >>> texts = ["The waiter was rude.", "The waiter was lovely."] * 20
+    >>> learn_keyphrases(texts, np.tile([[1.0], [0.0]], (20, 1)))
+    [['rude']]
+    """
+    occurs, phrases = find_phrases(texts, ngram_range, min_df=min_df)
+    kept = np.flatnonzero([says_something(phrase) for phrase in phrases])
+    occurs, phrases = occurs[:, kept], [phrases[i] for i in kept]
+    if sp.issparse(activations):
+        activations = activations.toarray()
+    neurons = _standardised(np.asarray(activations, dtype=np.float64))
+    candidates = _log_odds_z(occurs, activations > 0, prior_strength) > min_z
+    goals = neurons
+    if y is not None and neuron_weight < 1:
+        target = _standardised(np.asarray(y, dtype=np.float64)[:, None])
+        direction = np.sign(neurons.T @ target)
+        candidates &= direction * _correlation_z(occurs, target) > min_z
+        goals = _standardised(neuron_weight * neurons + (1 - neuron_weight) * target * direction.T)
+    lists = _grow_lists(occurs, candidates, goals, max_phrases, min_gain)
+    return [[phrases[i] for i in chosen] for chosen in lists]
 
 
 def phrases_to_hypothesis(phrases):
-    """Say in a hypothesis which phrases are looked for."""
-    quoted = ['"' + re.sub(r'(["\\])', r"\\\1", p) + '"' for p in phrases]
-    if not quoted:
-        return ""
-    listed = " or ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))
-    return f"mentions {listed}"
+    r"""Say in a hypothesis which phrases are looked for.
+
+    Parameters
+    ----------
+    phrases : list of str
+        At least one phrase.
+
+    Returns
+    -------
+    hypothesis : str
+        Quotation marks and backslashes in a phrase get a backslash before them.
+
+    Examples
+    --------
+    >>> from sklearn_hypsae._keyphrases import phrases_to_hypothesis
+    >>> phrases_to_hypothesis(["slow service", "waited", "rude"])
+    'mentions "slow service", "waited" or "rude"'
+    """
+    quoted = ['"' + re.sub(r'(["\\])', r"\\\1", phrase) + '"' for phrase in phrases]
+    return "mentions " + " or ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))
 
 
 def hypothesis_to_phrases(hypothesis):
-    """Read the quoted phrases off a hypothesis."""
-    found = re.findall(r'"((?:[^"\\]|\\.)*)"|\u201c([^\u201c\u201d]*)\u201d', hypothesis)
-    return [re.sub(r'\\(["\\])', r"\1", a) or b for a, b in found]
+    """Read the quoted phrases off a hypothesis.
+
+    Parameters
+    ----------
+    hypothesis : str
+        A statement of ours, or a user's own. Straight and curly double quotes count.
+
+    Returns
+    -------
+    phrases : list of str
+        Empty for a statement without quotes.
+
+    Examples
+    --------
+    >>> from sklearn_hypsae._keyphrases import hypothesis_to_phrases
+    >>> hypothesis_to_phrases('asks for a "refund" or the "money back"')
+    ['refund', 'money back']
+    """
+    quoted = re.findall(
+        r'"((?:[^"\\]|\\.)+)"|\u201c([^\u201c\u201d]+)\u201d', hypothesis, re.DOTALL
+    )
+    return [re.sub(r'\\(["\\])', r"\1", straight) or curly for straight, curly in quoted]
 
 
 def match_phrases(texts, phrase_lists):
-    """Mark the texts in which any phrase of a list occurs."""
-    tokens = [[_tokens(p) for p in ps] for ps in phrase_lists]
-    known = sorted({t for ps in tokens for p in ps for t in p})
-    longest = max((len(p) for ps in tokens for p in ps), default=1)
-    occurs, names = _count_phrases(texts, (1, longest), vocabulary=known)
-    column = {name: i for i, name in enumerate(names)}
-    out = np.zeros((len(texts), len(phrase_lists)))
-    for h, ps in enumerate(tokens):
-        cols = [column[k] for p in ps if (k := _join(p)) in column]
-        if cols:
-            out[:, h] = np.asarray(occurs[:, cols].sum(axis=1)).ravel() > 0
-    return out
+    """Mark the texts in which any phrase of a list occurs.
+
+    A phrase occurs where its words follow one another, whatever the case and the punctuation
+    in between: "well-made" is found by "well made", "crude" is not found by "rude".
+
+    Parameters
+    ----------
+    texts : sequence of str of length n_samples
+        The texts.
+
+    phrase_lists : list of n_hypotheses lists of str
+        The phrases of each hypothesis. An empty list occurs nowhere.
+
+    Returns
+    -------
+    matches : ndarray of shape (n_samples, n_hypotheses), dtype=float64
+        1.0 where a phrase of the list occurs, else 0.0.
+
+    Raises
+    ------
+    ValueError
+        If a phrase has no word to look for.
+
+    Examples
+    --------
+    >>> from sklearn_hypsae._keyphrases import match_phrases
+    >>> match_phrases(["Rude staff!", "a crude joke"], [["rude"], ["joke", "staff"]])
+    array([[1., 1.],
+           [0., 1.]])
+    """
+    occurs = list_phrases(texts, [phrase for phrases in phrase_lists for phrase in phrases])
+    owner = np.repeat(np.arange(len(phrase_lists)), [len(phrases) for phrases in phrase_lists])
+    shape = (len(owner), len(phrase_lists))
+    belongs = sp.csr_array((np.ones(len(owner)), (np.arange(len(owner)), owner)), shape=shape)
+    return ((occurs @ belongs).toarray() > 0).astype(np.float64)
 
 
-def _count_phrases(texts, ngram_range, *, min_df=1, vocabulary=None):
-    lowest, highest = ngram_range
-    rows, ids, words = _token_ids(texts, vocabulary)
-    n = len(texts)
-    mats, names = [], []
-    mat, codes, kept = _presence(rows, ids, n, min_df)
-    ids = codes
-    words = words[kept]
-    gram_names = words
-    for k in range(1, highest + 1):
-        if k > 1:
-            V = len(words)
-            a, b = codes[: len(ids) - k + 1], ids[k - 1 :]
-            same = rows[: len(ids) - k + 1] == rows[k - 1 :]
-            good = (a >= 0) & (b >= 0) & same
-            keys = np.where(good, a * V + b, -1)
-            uniq, inv = np.unique(keys[good], return_inverse=True)
-            raw = np.full(len(keys), -1)
-            raw[good] = inv
-            mat, codes, kept = _presence(rows[: len(keys)], raw, n, min_df)
-            uniq = uniq[kept]
-            gram_names = np.array(
-                [
-                    _join([p, w])
-                    for p, w in zip(
-                        gram_names[uniq // max(V, 1)], words[uniq % max(V, 1)], strict=True
-                    )
-                ],
-                dtype=object,
-            )
-        if k >= lowest:
-            mats.append(mat)
-            names.append(gram_names)
-    return sp.hstack(mats, format="csc"), np.concatenate(names)
+def _standardised(columns):
+    """Columns with mean 0 and variance 1; a constant column becomes 0."""
+    varies = columns.max(axis=0, initial=-np.inf) > columns.min(axis=0, initial=np.inf)
+    deviation = np.where(varies, columns.std(axis=0), np.inf)
+    return (columns - columns.mean(axis=0)) / deviation
 
 
-def _presence(rows, codes, n, min_df):
-    seen = codes >= 0
-    width = codes.max(initial=-1) + 1
-    m = sp.coo_array((np.ones(seen.sum()), (rows[seen], codes[seen])), shape=(n, width)).tocsc()
-    m.data[:] = 1
-    df = np.diff(m.indptr)
-    kept = np.flatnonzero(df >= min_df)
-    new = np.full(width + 1, -1)
-    new[kept] = np.arange(len(kept))
-    return m[:, kept], new[codes], kept
+def _log_odds_z(occurs, fires, prior_strength):
+    """How clearly each phrase goes with the firing texts, (n_neurons, n_phrases)."""
+    n_firing = fires.sum(axis=0)[:, None]
+    n_texts = len(fires)
+    total = occurs.sum(axis=0)
+    firing = (occurs.T @ fires.astype(np.float64)).T
+    prior, n_prior = prior_strength * total, prior_strength * n_texts
+    inside, outside = firing + prior, total - firing + prior
+    # A phrase of every text has infinite odds on both sides: nan, hence never a candidate.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_odds_inside = np.log(inside / (n_firing + n_prior - inside))
+        log_odds_outside = np.log(outside / (n_texts - n_firing + n_prior - outside))
+        return (log_odds_inside - log_odds_outside) / np.sqrt(1 / inside + 1 / outside)
 
 
-def _token_ids(texts, vocabulary):
-    if vocabulary is not None:
-        number = {w: i for i, w in enumerate(vocabulary)}
-        lists = [[number.get(t, -1) for t in _tokens(x)] for x in texts]
-    else:
-        number = {}
-        lists = [[number.setdefault(t, len(number)) for t in _tokens(x)] for x in texts]
-    lengths = np.fromiter(map(len, lists), np.int64, len(lists))
-    ids = np.fromiter((i for row in lists for i in row), np.int64, lengths.sum())
-    words = np.empty(len(number), dtype=object)
-    words[:] = list(number)
-    return np.repeat(np.arange(len(lists)), lengths), ids, words
+def _correlation_z(occurs, target):
+    """Correlation of each phrase with the target, in standard errors, (n_phrases,)."""
+    n_texts = occurs.shape[0]
+    share = occurs.sum(axis=0) / n_texts
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return (occurs.T @ target).ravel() / np.sqrt(n_texts * share * (1 - share))
 
 
-def _tokens(text):
-    text = unicodedata.normalize("NFC", text).translate(_APOSTROPHES).casefold()
-    return [t for t in _token_pattern().findall(text) if t]
+def _grow_lists(occurs, candidates, goals, max_phrases, min_gain):
+    """Let the neurons take turns in adding the phrase that helps most; lists of columns."""
+    free = np.ones(occurs.shape[1], dtype=bool)
+    lists = [
+        _GrowingList(occurs, np.flatnonzero(candidate), goal, min_gain)
+        for candidate, goal in zip(candidates, goals.T, strict=True)
+    ]
+    growing = lists
+    for _ in range(max_phrases):
+        growing = [phrase_list for phrase_list in growing if phrase_list.add_best(free)]
+    return [phrase_list.chosen for phrase_list in lists]
 
 
-def _join(tokens):
-    text = " ".join(tokens).replace(" '", "'")
-    return re.sub(f"(?<=[{_UNSPACED}]) (?=[{_UNSPACED}])", "", text)
+class _GrowingList:
+    """The phrases of one neuron, and the texts that none of them covers yet."""
 
+    def __init__(self, occurs, candidates, goal, min_gain):
+        self.chosen = []
+        self.candidates = candidates
+        self.texts_of = occurs[:, candidates].T.tocsr()
+        self.uncovered = np.ones(len(goal))
+        self.goal = goal
+        self.min_gain = min_gain
+        self.correlation = 0.0
+        self.goal_covered = 0.0
 
-@cache
-def _token_pattern():
-    marks = _char_class("M")
-    symbols = _char_class("So")
-    letter = rf"(?:(?![{_UNSPACED}])[\w{marks}])"
-    word = rf"{letter}+(?:'(?!s(?![\w{marks}])){letter}+)*"
-    return re.compile(
-        rf"</?[a-z][a-z0-9]*\s*/?>|({word}|(?<=\w)'s(?![\w{marks}])|[{_UNSPACED}][{marks}]*|[{symbols}])"
-    )
+    def add_best(self, free):
+        """Add the phrase that raises the correlation most, if one does, and take it."""
+        goals = self.goal_covered + self.texts_of @ (self.goal * self.uncovered)
+        correlations = self._correlations(goals)
+        correlations[~free[self.candidates]] = -np.inf
+        best = int(np.argmax(correlations)) if len(correlations) else None
+        if best is None or correlations[best] <= self._correlation_to_beat():
+            return False
+        self.correlation, self.goal_covered = correlations[best], goals[best]
+        rows = self.texts_of.indices[slice(*self.texts_of.indptr[best : best + 2])]
+        self.uncovered[rows] = 0
+        self.chosen.append(self.candidates[best])
+        free[self.candidates[best]] = False
+        return True
 
+    def _correlations(self, goals):
+        n_texts = len(self.goal)
+        covered = n_texts - self.uncovered.sum() + self.texts_of @ self.uncovered
+        spread = np.sqrt(covered * (n_texts - covered))
+        return np.divide(goals, spread, out=np.zeros_like(goals), where=spread > 0)
 
-def _char_class(category):
-    ranges, start = [], None
-    for code in range(sys.maxunicode + 2):
-        inside = code <= sys.maxunicode and unicodedata.category(chr(code)).startswith(category)
-        if inside and start is None:
-            start = code
-        elif not inside and start is not None:
-            ranges.append(f"{re.escape(chr(start))}-{re.escape(chr(code - 1))}")
-            start = None
-    return "".join(ranges)
+    def _correlation_to_beat(self):
+        # Rounding makes a goal of zeros correlate by 1e-17.
+        return max(self.correlation * (1 + self.min_gain), 1e-9)
