@@ -1,5 +1,7 @@
 """A small OpenAI-compatible server on the loopback interface, for tests and benchmarks.
 
+Chat completions, the few fields of responses that clients read, and models.
+
 It answers by a rule that the test knows, after a latency, and fails at rates the test sets.
 ``python tests/llm_server.py --port 8123 --latency 0.05`` runs it as a process of its own.
 """
@@ -220,7 +222,10 @@ class LLMServer:
                 self.injected["capacity"] += 1
                 return await _send(writer, 429, _error("too many at once"))
             await asyncio.sleep(self.latency)
-            await self._complete(writer, headers, json.loads(body))
+            body = json.loads(body)
+            if path.endswith("/responses"):
+                body["messages"] = [{"content": body["input"]}]
+            await self._complete(writer, headers, body)
         finally:
             self.n_now -= 1
 
@@ -297,7 +302,10 @@ def _completion(text, prompt, body):
         sure.append({"token": other, "logprob": math.log(0.1)})
         choice["logprobs"] = {"content": [{**sure[0], "top_logprobs": sure}]}
     n_prompt, n_completion = len(prompt.split()), len(text.split())
+    content = {"type": "output_text", "text": text, "annotations": []}
+    message = {"type": "message", "id": "m", "role": "assistant", "content": [content]}
     return {
+        "output": [message],
         "id": "completion",
         "object": "chat.completion",
         "created": int(time.time()),
@@ -325,14 +333,15 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--latency", type=float, default=0.0)
     parser.add_argument("--faults", type=json.loads, default={})
+    parser.add_argument("--model", default="test-model")
     arguments = parser.parse_args()
     served = LLMServer(
         WordRule({}),
         latency=arguments.latency,
         faults=arguments.faults,
         port=arguments.port,
+        models=(arguments.model,),
     )
-
 
     def announce():
         sys.stdout.write("ready\n")

@@ -305,7 +305,7 @@ def test_a_missing_key_is_said_before_any_work(frame, monkeypatch, llm):
 
 
 def test_a_missing_package_names_the_extra(frame, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "openai", None)
+    monkeypatch.setitem(__import__("sys").modules, "h11", None)
     with pytest.raises(ImportError, match=r"pip install .sklearn-hypsae\[openai\]"):
         LLMInterpreter("gpt-5-mini").fit(frame)
 

@@ -1,27 +1,23 @@
 """Any server that speaks OpenAI's chat completions: OpenAI, vLLM, Ollama, llama.cpp."""
 
-import asyncio
 import contextlib
 import difflib
-import email.utils
 import inspect
-import math
 import os
 import random
-import time
 from urllib.parse import urlsplit
 
 from .._optional import import_optional
-from ._pool import Pool, Retry, run_in_thread
-from .base import ChatModel, Completion, CompletionError, LLMError, without_thinking
+from ._http import connect
+from ._openai_protocol import OPTIONS, ChatCompletions
+from ._pool import Pool, run_in_thread
+from .base import ChatModel, Monitor
 
 KEY_VARIABLES = ("OPENAI_API_KEY", "OPENAI_KEY_SAE")
 URL_VARIABLE = "OPENAI_BASE_URL"
+# Whom OpenAI charges where a key belongs to several accounts.
+ACCOUNT_VARIABLES = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
 OPENAI_URL = "https://api.openai.com/v1"
-LONGEST_REASON = 300
-# Refusals of one prompt, which say nothing about the others.
-PROMPT_ERRORS = {"context_length_exceeded", "content_filter", "content_policy_violation"}
-NOT_OPTIONS = {"self", "messages", "model", "stream", "stream_options", "n", "timeout"}
 
 
 class OpenAIChat(ChatModel):
@@ -112,12 +108,12 @@ class OpenAIChat(ChatModel):
         Raises
         ------
         ImportError
-            If the package openai is missing.
+            If the packages of the extra ``openai`` are missing.
 
         ValueError
             If an option is unknown, a parameter is out of range, or there is no key.
         """
-        import_optional("openai", purpose="OpenAIChat", extra="openai")
+        import_optional("h11", purpose="OpenAIChat", extra="openai")
         if not isinstance(self.model, str) or not self.model:
             raise ValueError("OpenAIChat needs the name of a model, a string that is not empty.")
         for name, least in (("max_concurrency", 1), ("timeout", 0), ("max_retries", 0)):
@@ -146,17 +142,24 @@ class OpenAIChat(ChatModel):
         LLMError
             If the server refuses the key, the model or an option, or cannot be reached.
         """
-        from .base import Monitor
-
         self.check()
         monitor = monitor or Monitor()
 
         @contextlib.asynccontextmanager
         async def pool():
-            async with self._connect() as connection:
-                call = _Call(self, connection)
+            async with connect(self._url(), self._headers()) as http:
+                completions = ChatCompletions(
+                    http,
+                    model=self.model,
+                    options=self.options,
+                    timeout=self.timeout,
+                    structured=self.structured,
+                    is_openai=self._is_openai(),
+                    url=self._url(),
+                    key=self._key(),
+                )
                 yield Pool(
-                    call.send,
+                    completions.send,
                     requests,
                     monitor,
                     max_concurrency=self.max_concurrency,
@@ -182,11 +185,12 @@ class OpenAIChat(ChatModel):
             "structured": self.structured,
         }
 
-    def _connect(self):
-        openai = import_optional("openai", purpose="OpenAIChat", extra="openai")
-        return openai.AsyncOpenAI(
-            api_key=self._key(), base_url=self._url(), timeout=self.timeout, max_retries=0
-        )
+    def _headers(self):
+        headers = {"Authorization": f"Bearer {self._key()}", "Content-Type": "application/json"}
+        for header, variable in ACCOUNT_VARIABLES.items():
+            if os.environ.get(variable) and self._is_openai():
+                headers[header] = os.environ[variable]
+        return headers
 
     def _url(self):
         return self.base_url or os.environ.get(URL_VARIABLE) or OPENAI_URL
@@ -224,18 +228,19 @@ class OpenAIChat(ChatModel):
     def _check_options(self):
         """Refuse names that chat completions do not have, and anything that looks like a key."""
         for name in self.options:
-            if "key" in name.lower() and name not in _known_options():
+            if name in OPTIONS:
+                continue
+            if "key" in name.lower():
                 raise ValueError(
                     f"OpenAIChat takes no key as a parameter: set the environment variable "
                     f"{KEY_VARIABLES[0]}, which is read when it is used."
                 )
-            if name not in _known_options():
-                near = difflib.get_close_matches(name, _known_options(), n=1)
-                meant = f"did you mean {near[0]!r}? " if near else ""
-                raise ValueError(
-                    f"OpenAIChat got the unknown option {name!r}: {meant}Options that only the "
-                    "server knows go into extra_body={...}."
-                )
+            near = difflib.get_close_matches(name, OPTIONS, n=1)
+            meant = f"did you mean {near[0]!r}? " if near else ""
+            raise ValueError(
+                f"OpenAIChat got the unknown option {name!r}: {meant}Options that only the "
+                "server knows go into extra_body={...}."
+            )
         headers = self.options.get("extra_headers") or {}
         if any(name.lower() in ("authorization", "api-key", "x-api-key") for name in headers):
             raise ValueError(
@@ -255,152 +260,3 @@ class OpenAIChat(ChatModel):
             hidden = dict.fromkeys(value, "…") if name == "extra_headers" else value
             shown.append(f"{name}={hidden!r}")
         return f"{type(self).__name__}({', '.join(shown)})"
-
-
-class _Call:
-    """One request over one connection, and what its failures mean."""
-
-    def __init__(self, chat, connection):
-        self.chat, self.connection = chat, connection
-        self.openai = import_optional("openai", purpose="OpenAIChat", extra="openai")
-        self.structured = chat.structured
-        self.is_openai = chat._is_openai()
-        self.url = chat._url()
-
-    async def send(self, request):
-        """Send a request and read its answer."""
-        openai = self.openai
-        structured = self.structured and bool(request.choices)
-        try:
-            async with asyncio.timeout(self.chat.timeout):
-                answer = await self._post(self._body(request, structured))
-        except openai.APIStatusError as error:
-            if structured and error.status_code in (400, 422):
-                self.structured = False
-                raise Retry("request", "The server cannot hold answers to a form") from None
-            raise self._meaning(error) from None
-        except (TimeoutError, openai.APITimeoutError):
-            raise Retry("server", f"No answer within {self.chat.timeout:g} s") from None
-        except openai.APIConnectionError as error:
-            raise self._broken_off(error) from None
-        except (ValueError, openai.APIError):
-            raise Retry("server", "The server's answer was not JSON") from None
-        return _read(answer)
-
-    async def _post(self, body):
-        options = {}
-        extra = dict(self.chat.options)
-        if extra.get("extra_headers"):
-            options["headers"] = extra["extra_headers"]
-        if extra.get("extra_query"):
-            options["params"] = extra["extra_query"]
-        return await self.connection.post(
-            "/chat/completions", cast_to=object, body=body, options=options
-        )
-
-    def _body(self, request, structured):
-        options = dict(request.options)
-        if self.is_openai and "max_tokens" in options:
-            options["max_completion_tokens"] = options.pop("max_tokens")
-        options.update(self.chat.options)
-        for name in ("extra_headers", "extra_query"):
-            options.pop(name, None)
-        extra_body = options.pop("extra_body", None) or {}
-        form = self._form(request) if structured else {}
-        messages = [{"role": "user", "content": request.prompt}]
-        return {"model": self.chat.model, "messages": messages, **form, **options, **extra_body}
-
-    def _form(self, request):
-        """Ask the server to hold the answer to its form."""
-        one_of = {"type": "string", "enum": list(request.choices)}
-        if not request.n_items:
-            if not self.is_openai:
-                return {"structured_outputs": {"choice": list(request.choices)}}
-            names = ["answer"]
-        else:
-            names = [str(number) for number in range(1, request.n_items + 1)]
-        schema = {
-            "type": "object",
-            "properties": dict.fromkeys(names, one_of),
-            "required": names,
-            "additionalProperties": False,
-        }
-        json_schema = {"name": "answers", "strict": True, "schema": schema}
-        return {"response_format": {"type": "json_schema", "json_schema": json_schema}}
-
-    def _meaning(self, error):
-        """Tell a refusal that may pass from one that stands."""
-        status, code = error.status_code, error.code
-        if status in (408, 409, 425, 429) or status >= 500:
-            if code == "insufficient_quota":
-                return LLMError(f"The server at {self.url} says: {self._reason(error)}")
-            kind = "busy" if status == 429 else "server"
-            return Retry(kind, f"The server answered {status}", _retry_after(error.response))
-        if code in PROMPT_ERRORS:
-            return CompletionError(f"The server refused the prompt ({code})")
-        return LLMError(
-            f"The server at {self.url} refused the request for model {self.chat.model!r} "
-            f"({status}): {self._reason(error)}"
-        )
-
-    def _reason(self, error):
-        """Give the server's words, without a key and no longer than a sentence or two."""
-        body = error.body
-        reason = body.get("message") if isinstance(body, dict) else body
-        reason = " ".join(str(reason or error.message).split())
-        return reason.replace(self.connection.api_key, "…")[:LONGEST_REASON]
-
-    def _broken_off(self, error):
-        cause = type(error.__cause__).__name__
-        if cause.startswith("Connect"):
-            detail = (
-                f"No server answers at {self.url}: start it, wait until it is ready, or mend "
-                "base_url"
-            )
-            return Retry("unreachable", detail)
-        return Retry("server", f"The connection broke off ({cause})")
-
-
-def _read(answer):
-    """Read a completion out of the JSON of an answer."""
-    try:
-        choice = answer["choices"][0]
-        text = without_thinking(choice["message"].get("content"))
-        usage = answer.get("usage") or {}
-        return Completion(
-            text,
-            int(usage.get("prompt_tokens") or 0),
-            int(usage.get("completion_tokens") or 0),
-            _first_probabilities(choice.get("logprobs")),
-        )
-    except (TypeError, KeyError, IndexError, AttributeError, ValueError):
-        raise Retry("server", "The server's answer had not the form of a completion") from None
-
-
-def _first_probabilities(logprobs):
-    """Probabilities of the alternatives for the first token, where they were asked for."""
-    tokens = (logprobs or {}).get("content") or []
-    if not tokens:
-        return None
-    alternatives = tokens[0].get("top_logprobs") or tokens[:1]
-    return {token["token"]: math.exp(token["logprob"]) for token in alternatives}
-
-
-def _retry_after(response):
-    """Seconds the server asks to wait; None where it does not say."""
-    headers = response.headers
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        value = headers.get(name)
-        if value is None:
-            continue
-        with contextlib.suppress(ValueError):
-            return max(0.0, float(value) * unit)
-        with contextlib.suppress(ValueError, TypeError):
-            return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    return None
-
-
-def _known_options():
-    from openai.resources.chat.completions import AsyncCompletions
-
-    return set(inspect.signature(AsyncCompletions.create).parameters) - NOT_OPTIONS

@@ -1,0 +1,267 @@
+"""What is said to a server of OpenAI's kind, and what its answers mean."""
+
+import asyncio
+import contextlib
+import email.utils
+import json
+import math
+import time
+
+from ._http import BrokenOff, Unreachable
+from ._pool import Retry
+from .base import Completion, CompletionError, LLMError, without_thinking
+
+LONGEST_REASON = 300
+# Refusals of one prompt, which say nothing about the others.
+PROMPT_ERRORS = {"context_length_exceeded", "content_filter", "content_policy_violation"}
+#: Options of chat completions, https://platform.openai.com/docs/api-reference/chat/create,
+#: without those that would change what an answer is, and the three extras of OpenAI's package.
+OPTIONS = {
+    "extra_body",
+    "extra_headers",
+    "extra_query",
+    "frequency_penalty",
+    "logit_bias",
+    "logprobs",
+    "max_completion_tokens",
+    "max_tokens",
+    "metadata",
+    "moderation",
+    "presence_penalty",
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+    "reasoning_effort",
+    "response_format",
+    "safety_identifier",
+    "seed",
+    "service_tier",
+    "stop",
+    "store",
+    "temperature",
+    "top_logprobs",
+    "top_p",
+    "user",
+    "verbosity",
+}
+
+
+class ChatCompletions:
+    """Chat completions over one HTTP connection pool.
+
+    Parameters
+    ----------
+    http : DirectHTTP or ProxiedHTTP
+
+    model : str
+
+    options : dict
+        The client's own options, which win over a request's.
+
+    timeout : float
+        Seconds a request may take.
+
+    structured : bool
+        Whether to have answers held to their form.
+
+    is_openai : bool
+        Whether the server is OpenAI's own.
+
+    url, key : str
+        The one for errors, the other to keep out of them.
+    """
+
+    def __init__(self, http, *, model, options, timeout, structured, is_openai, url, key):
+        self.http, self.model, self.options, self.timeout = http, model, options, timeout
+        self.structured, self.is_openai, self.url, self.key = structured, is_openai, url, key
+
+    async def send(self, request):
+        """Send a request and read its answer.
+
+        Parameters
+        ----------
+        request : Request
+
+        Returns
+        -------
+        completion : Completion
+
+        Raises
+        ------
+        Retry, CompletionError, LLMError
+        """
+        structured = self.structured and bool(request.choices)
+        body = json.dumps(chat_body(self.model, request, self.options, structured, self.is_openai))
+        try:
+            async with asyncio.timeout(self.timeout):
+                answer = await self.http.request(
+                    "POST",
+                    "/chat/completions",
+                    body.encode(),
+                    headers=self.options.get("extra_headers"),
+                    params=self.options.get("extra_query"),
+                )
+        except TimeoutError:
+            raise Retry("server", f"No answer within {self.timeout:g} s") from None
+        except Unreachable as error:
+            detail = (
+                f"No server answers at {self.url} ({error}): start it, wait until it is ready, "
+                "or mend base_url"
+            )
+            raise Retry("unreachable", detail) from None
+        except BrokenOff as error:
+            raise Retry("server", f"The connection broke off ({error})") from None
+        if structured and answer.status in (400, 422):
+            # The server may not know this way to hold an answer to a form.
+            self.structured = False
+            raise Retry("request", "The server cannot hold answers to a form")
+        if answer.status != 200:
+            raise self._meaning(answer)
+        return read_completion(_json(answer.body))
+
+    def _meaning(self, answer):
+        """Tell a refusal that may pass from one that stands."""
+        error = _error_of(answer)
+        status, code = answer.status, error.get("code")
+        if status in (408, 409, 425, 429) or status >= 500:
+            if code == "insufficient_quota":
+                return LLMError(f"The server at {self.url} says: {self._reason(error, answer)}")
+            kind = "busy" if status == 429 else "server"
+            return Retry(kind, f"The server answered {status}", retry_after(answer.headers))
+        if code in PROMPT_ERRORS:
+            return CompletionError(f"The server refused the prompt ({code})")
+        return LLMError(
+            f"The server at {self.url} refused the request for model {self.model!r} "
+            f"({status}): {self._reason(error, answer)}"
+        )
+
+    def _reason(self, error, answer):
+        """Give the server's words, without a key and no longer than a sentence or two."""
+        reason = error.get("message") or answer.body[:LONGEST_REASON].decode(errors="replace")
+        return " ".join(str(reason).replace(self.key, "…").split())[:LONGEST_REASON]
+
+
+def chat_body(model, request, options, structured, is_openai):
+    """Write the JSON object of one request.
+
+    Parameters
+    ----------
+    model : str
+
+    request : Request
+
+    options : dict
+        The client's own.
+
+    structured : bool
+        Whether to ask that the answer is held to its form.
+
+    is_openai : bool
+        Whether it goes to OpenAI, whose newer models know ``max_completion_tokens`` only, and
+        which does not know vLLM's ``structured_outputs``.
+
+    Returns
+    -------
+    body : dict
+    """
+    body = {"model": model, "messages": [{"role": "user", "content": request.prompt}]}
+    if structured:
+        body.update(_form(request, is_openai))
+    body.update(request.options)
+    if is_openai and "max_tokens" in body:
+        body["max_completion_tokens"] = body.pop("max_tokens")
+    body.update(options)
+    for name in ("extra_headers", "extra_query", "extra_body"):
+        body.pop(name, None)
+    return {**body, **(options.get("extra_body") or {})}
+
+
+def _form(request, is_openai):
+    one_of = {"type": "string", "enum": list(request.choices)}
+    if not request.n_items and not is_openai:
+        return {"structured_outputs": {"choice": list(request.choices)}}
+    names = [str(number) for number in range(1, request.n_items + 1)] or ["answer"]
+    schema = {
+        "type": "object",
+        "properties": dict.fromkeys(names, one_of),
+        "required": names,
+        "additionalProperties": False,
+    }
+    json_schema = {"name": "answers", "strict": True, "schema": schema}
+    return {"response_format": {"type": "json_schema", "json_schema": json_schema}}
+
+
+def read_completion(answer):
+    """Read a completion out of the JSON of an answer.
+
+    Parameters
+    ----------
+    answer : object
+        The JSON, of whatever form.
+
+    Returns
+    -------
+    completion : Completion
+
+    Raises
+    ------
+    Retry
+        If it has not the form of a completion.
+    """
+    try:
+        choice = answer["choices"][0]
+        usage = answer.get("usage") or {}
+        return Completion(
+            without_thinking(choice["message"].get("content")),
+            int(usage.get("prompt_tokens") or 0),
+            int(usage.get("completion_tokens") or 0),
+            _first_probabilities(choice.get("logprobs")),
+        )
+    except (TypeError, KeyError, IndexError, AttributeError, ValueError):
+        raise Retry("server", "The server's answer had not the form of a completion") from None
+
+
+def _first_probabilities(logprobs):
+    """Probabilities of the alternatives for the first token, where they were asked for."""
+    tokens = (logprobs or {}).get("content") or []
+    if not tokens:
+        return None
+    alternatives = tokens[0].get("top_logprobs") or tokens[:1]
+    return {token["token"]: math.exp(token["logprob"]) for token in alternatives}
+
+
+def _json(body):
+    try:
+        return json.loads(body)
+    except ValueError:
+        raise Retry("server", "The server's answer was not JSON") from None
+
+
+def _error_of(answer):
+    """Read the error object of a refusal, in either of the forms servers use."""
+    try:
+        body = json.loads(answer.body)
+    except ValueError:
+        return {}
+    error = body.get("error", body) if isinstance(body, dict) else {}
+    return error if isinstance(error, dict) else {"message": error}
+
+
+def retry_after(headers):
+    """Seconds the server asks to wait; None where it does not say.
+
+    Examples
+    --------
+    >>> from sklearn_hypsae.llm._openai_protocol import retry_after
+    >>> retry_after({"retry-after": "2"}), retry_after({"retry-after-ms": "250"}), retry_after({})
+    (2.0, 0.25, None)
+    """
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        value = headers.get(name)
+        if value is None:
+            continue
+        with contextlib.suppress(ValueError):
+            return max(0.0, float(value) * unit)
+        with contextlib.suppress(ValueError, TypeError):
+            return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    return None
