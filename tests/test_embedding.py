@@ -350,6 +350,14 @@ def test_a_model_that_returns_something_else_is_named(model, message):
         EmbeddingTransformer(model).fit_transform(TEXTS)
 
 
+def test_a_model_whose_dimensions_differ_between_batches_is_named():
+    def model(texts):
+        return np.ones((len(texts), len(texts)))
+
+    with pytest.raises(ValueError, match="1 dimensions from the model .* after 3"):
+        EmbeddingTransformer(model, batch_size=3).fit_transform(TEXTS)
+
+
 def test_a_model_that_changes_its_dimensions_is_named():
     embedder = EmbeddingTransformer(letters).fit(TEXTS)
     embedder.set_params(model=lambda texts: letters(texts)[:, :3])
@@ -412,6 +420,31 @@ def test_folder_is_a_model_whose_vectors_are_kept_by_its_content(
     cut = EmbeddingTransformer(model_folder, device="cpu", cache=cache).fit_transform(reviews[:4])
     assert np.abs(cut - minilm[:4]).to_numpy().max() > 0.01
     assert len(list(cache.iterdir())) == 2
+
+
+def test_downloaded_model_is_found_by_its_name_with_no_hub(
+    no_hub, model_folder, tmp_path, monkeypatch, reviews, minilm
+):
+    repository = tmp_path / "hub" / "models--sentence-transformers--some-model"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0" * 40)
+    (repository / "snapshots").mkdir()
+    model_folder.rename(repository / "snapshots" / ("0" * 40))
+    monkeypatch.setenv("SENTENCE_TRANSFORMERS_HOME", str(tmp_path / "hub"))
+    start = time.monotonic()
+    embedder = EmbeddingTransformer("some-model", device="cpu", cache=tmp_path / "cache")
+    np.testing.assert_allclose(embedder.fit_transform(reviews[:4]), minilm[:4], atol=1e-6)
+    assert time.monotonic() - start < 10
+
+
+def test_folder_without_a_model_is_said(tmp_path):
+    with pytest.raises(ValueError, match="holds no sentence-transformers model"):
+        EmbeddingTransformer(tmp_path).fit(TEXTS)
+
+
+def test_model_that_cannot_be_loaded_gives_its_reason():
+    with pytest.raises(ValueError, match="could not load the model .*no-such-device"):
+        EmbeddingTransformer(device="no-such-device", cache=None).fit(TEXTS)
 
 
 def test_code_that_comes_with_a_model_is_not_run(model_folder, tmp_path):

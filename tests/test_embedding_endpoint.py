@@ -88,6 +88,11 @@ def test_openai_without_a_key_names_the_variables(embedder, monkeypatch):
         embedder.fit(TEXTS)
 
 
+def test_endpoint_without_a_name_is_refused():
+    with pytest.raises(ValueError, match='name of a model after "openai:"'):
+        EmbeddingTransformer("openai:").fit(TEXTS)
+
+
 def test_another_server_needs_no_key(server, embedder, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY")
     monkeypatch.delenv("OPENAI_KEY_SAE", raising=False)
