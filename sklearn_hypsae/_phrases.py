@@ -242,7 +242,7 @@ def _word_pattern():
     letter = rf"(?:(?![{UNSPACED}])[\w{marks}])"
     ending = rf"'s(?![\w{marks}])"
     word = rf"{letter}+(?:(?!{ending})'{letter}+)*"
-    return re.compile(rf"{word}|(?<=\w){ending}|[{UNSPACED}][{marks}]*|[{_character_class('S')}]")
+    return re.compile(rf"{word}|{ending}|[{UNSPACED}][{marks}]*|[{_character_class('S')}]")
 
 
 def _character_class(category):
