@@ -200,6 +200,100 @@ def test_groups_make_every_p_value_cluster_robust(case):
     assert validator.metrics_["n_groups"] == len(np.unique(groups))
 
 
+@pytest.mark.parametrize("cov_type", ["HC0", "HC1", "HC2", "HC3"])
+@pytest.mark.parametrize("case", ["binary", "stars"])
+def test_standard_errors_can_be_robust_to_heteroscedasticity(case, cov_type):
+    annotations, y, classification = make_case(case)
+    validator = HypothesisValidator(cov_type=cov_type, n_permutations=99).fit(annotations, y)
+    design, options = sm.add_constant(annotations), {"cov_type": cov_type, "use_t": True}
+    if classification:
+        expected = sm.Logit(y, design).fit(disp=0, **options)
+    else:
+        expected = sm.OLS(y, design).fit(**options)
+    table = validator.hypotheses_
+    np.testing.assert_allclose(table["regression_pval"], expected.pvalues[1:], atol=1e-10)
+    alone = sm.OLS(y, design[:, [0, 5]]).fit(**options)
+    assert table.loc[4, "separation_pvalue"] == pytest.approx(alone.pvalues[1], abs=1e-10)
+    assert validator.metrics_["cov_type"] == cov_type
+    assert table["permutation_pval"].notna().all()
+
+
+def test_nonrobust_errors_can_be_asked_for_in_spite_of_groups():
+    annotations, y, _ = make_case("stars")
+    groups = np.arange(len(y)) // 5
+    plain = HypothesisValidator().fit(annotations, y)
+    asked = HypothesisValidator(cov_type="nonrobust").fit(annotations, y, groups=groups)
+    np.testing.assert_allclose(
+        asked.hypotheses_["regression_pval"], plain.hypotheses_["regression_pval"], atol=1e-12
+    )
+    with pytest.raises(ValueError, match="pass groups= to fit"):
+        HypothesisValidator(cov_type="cluster").fit(annotations, y)
+
+
+def test_odds_ratios_are_given_for_classes_only():
+    annotations, y, _ = make_case("binary")
+    table = HypothesisValidator().fit(annotations, y).hypotheses_
+    np.testing.assert_allclose(table["odds_ratio"], np.exp(table["regression_coef"]))
+    numbers = HypothesisValidator(task="regression").fit(annotations, y).hypotheses_
+    assert "odds_ratio" not in numbers
+
+
+def test_permutations_decide_for_a_rare_concept_and_a_skewed_target_only():
+    rng = np.random.default_rng(0)
+    annotations = draw_annotations(rng, 800, [0.03, 0.5])
+    skewed, normal = rng.lognormal(size=800), rng.normal(size=800)
+    table = HypothesisValidator().fit(annotations, skewed).hypotheses_
+    assert list(table["note"]) == ["judged by permutation", ""]
+    assert list(table["permutation_pval"].isna()) == [False, True]
+    np.testing.assert_allclose(
+        table["corrected_pval"],
+        np.minimum(1, 2 * np.r_[table["permutation_pval"][0], table["regression_pval"][1]]),
+    )
+    again = HypothesisValidator().fit(annotations, skewed).hypotheses_
+    pd.testing.assert_frame_equal(table, again, check_exact=True)
+    for validator, y in [
+        (HypothesisValidator(), normal),
+        (HypothesisValidator(n_permutations=0), skewed),
+        (HypothesisValidator(), skewed > 1),
+    ]:
+        assert validator.fit(annotations, y).hypotheses_["permutation_pval"].isna().all()
+
+
+def test_noise_is_rarely_significant_whatever_the_target():
+    targets = {
+        "binary": lambda rng: rng.integers(0, 2, 600),
+        "stars": lambda rng: rng.choice(5, 600, p=[0.1, 0.1, 0.15, 0.25, 0.4]),
+        "skewed": lambda rng: rng.lognormal(sigma=1.5, size=600),
+    }
+    for name, draw in targets.items():
+        rng = np.random.default_rng(7)
+        small, runs = [], []
+        for _ in range(20):
+            annotations = draw_annotations(rng, 600, np.geomspace(0.01, 0.4, 20))
+            validator = HypothesisValidator(n_permutations=999).fit(annotations, draw(rng))
+            small += list(validator.hypotheses_["regression_pval"].dropna() < 0.05)
+            runs.append(validator.metrics_["n_significant"] > 0)
+        assert np.mean(small) <= 0.07, name
+        assert np.mean(runs) <= 0.18, name
+
+
+def test_noise_in_chunks_of_documents_is_rarely_significant_with_groups_only():
+    rng = np.random.default_rng(8)
+    documents = np.repeat(np.arange(80), 10)
+    with_groups, without = [], []
+    for _ in range(10):
+        of_document = draw_annotations(rng, 80, np.linspace(0.2, 0.6, 10))[documents]
+        annotations = of_document * draw_annotations(rng, 800, np.full(10, 0.7))
+        y = rng.normal(size=80)[documents]
+        table = HypothesisValidator(n_permutations=999).fit(annotations, y, documents).hypotheses_
+        with_groups += list(table["permutation_pval"] < 0.05)
+        without += list(
+            HypothesisValidator().fit(annotations, y).hypotheses_["regression_pval"] < 0.05
+        )
+    assert np.mean(with_groups) <= 0.08
+    assert np.mean(without) > 0.3
+
+
 def test_significance_follows_the_correction():
     annotations, y, _ = make_case("binary")
     counts = {}
@@ -406,12 +500,12 @@ def test_separated_classes_get_a_penalised_fit_that_says_so():
 def test_a_penalised_fit_does_not_call_noise_significant(with_groups):
     rng = np.random.default_rng(3)
     small = []
-    for _ in range(40):
-        y = rng.integers(0, 2, 400).astype(float)
-        noise = draw_annotations(rng, 400, np.linspace(0.1, 0.5, 5))
+    for _ in range(25):
+        y = rng.integers(0, 2, 300).astype(float)
+        noise = draw_annotations(rng, 300, np.linspace(0.15, 0.5, 5))
         # Separates, and is too rare to be tested.
-        giveaway = ((y == 1) & (rng.random(400) < 0.06)).astype(float)
-        groups = np.arange(400) // 4 if with_groups else None
+        giveaway = ((y == 1) & (rng.random(300) < 0.06)).astype(float)
+        groups = np.arange(300) // 3 if with_groups else None
         table = (
             HypothesisValidator(n_permutations=0)
             .fit(np.column_stack([noise, giveaway]), y, groups=groups)
@@ -477,7 +571,7 @@ def test_bad_input_is_refused_in_one_sentence():
         (frame, with_nan, None, "NaN in y .* position 7"),
         (frame, y[:-1], None, "800 rows in X but 799 values in y"),
         (frame, y, np.ones(799), "800 rows in X but 799 values in groups"),
-        (frame, y, np.ones(800), "all rows are in one group"),
+        (frame, y, np.ones(800), "all 800 rows are in one group"),
         (frame, y, [None, *range(799)], "missing values in groups in 1 of 800 rows"),
     ]:
         with pytest.raises(ValueError, match=match) as caught:

@@ -1,0 +1,147 @@
+"""On pure noise: how often is a p-value small, and how often is anything significant?
+
+    python benchmarks/noise_calibration.py annotations     # the validator alone, minutes
+    python benchmarks/noise_calibration.py texts           # HypothesisGenerator on reviews
+
+For each kind of target, y is drawn without any relation to the rows, 100 times. Printed are the
+share of tested hypotheses whose regression p-value is below .05 (at most 7% is wanted), the
+share whose p-value that decides is, and the share of runs in which any hypothesis is significant
+after Bonferroni at .1 (at most 18% is wanted; 10% is what the level promises at most).
+
+"annotations" draws annotations at prevalences from 1% to 40%, overlapping; with documents of
+ten chunks each (and y a property of the document) also with groups. "texts" runs all steps on
+Rotten Tomatoes sentences, and on IMDB reviews cut into ten chunks each, with keyphrases.
+"""
+
+import argparse
+import logging
+import time
+import warnings
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+from sklearn.pipeline import Pipeline
+
+from sklearn_hypsae import (
+    EmbeddingTransformer,
+    HypothesisGenerator,
+    HypothesisValidator,
+    make_hypothesis_pipeline,
+)
+from sklearn_hypsae.datasets import load_movie_reviews
+
+TARGETS = {
+    "binary": lambda rng, n: rng.integers(0, 2, n),
+    "binary, 10% positive": lambda rng, n: (rng.random(n) < 0.1).astype(int),
+    "five stars": lambda rng, n: rng.choice(5, n, p=[0.1, 0.1, 0.15, 0.25, 0.4]) + 1.0,
+    "skewed (lognormal)": lambda rng, n: rng.lognormal(size=n),
+    "skewed (lognormal, sigma 1.5)": lambda rng, n: rng.lognormal(sigma=1.5, size=n),
+}
+WITH_TEXTS = ("binary", "five stars", "skewed (lognormal)")
+CHUNKS = 10
+
+
+def draw_annotations(rng, n_documents, n_chunks, n_concepts=20):
+    """Draw concepts that overlap, and that go by document in varying degree."""
+    n_rows = n_documents * n_chunks
+    prevalence = np.exp(rng.uniform(np.log(0.01), np.log(0.4), n_concepts))
+    by_document = np.sqrt(rng.random(n_concepts)) if n_chunks > 1 else np.zeros(n_concepts)
+    document = np.repeat(rng.normal(size=(n_documents, n_concepts)), n_chunks, axis=0)
+    chunk = rng.normal(size=(n_rows, n_concepts))
+    chunk = 0.4 * rng.normal(size=(n_rows, 1)) + np.sqrt(1 - 0.4**2) * chunk
+    latent = by_document * document + np.sqrt(1 - by_document**2) * chunk
+    return (latent < norm.ppf(prevalence)).astype(float)
+
+
+def run_on_annotations(n_runs):
+    settings = [
+        ("640 rows", 640, 1, False),
+        ("2,000 rows", 2000, 1, False),
+        ("60 documents of 10 chunks, groups", 60, CHUNKS, True),
+        ("200 documents of 10 chunks, groups", 200, CHUNKS, True),
+        ("200 documents of 10 chunks, no groups", 200, CHUNKS, False),
+    ]
+    for setting, n_documents, n_chunks, with_groups in settings:
+        documents = np.repeat(np.arange(n_documents), n_chunks)
+        for target, draw in TARGETS.items():
+            validators = []
+            for seed in range(n_runs):
+                rng = np.random.default_rng(seed)
+                annotations = draw_annotations(rng, n_documents, n_chunks)
+                y = draw(rng, n_documents)[documents]
+                groups = documents if with_groups else None
+                validator = HypothesisValidator(_task(y))
+                validators.append(validator.fit(annotations, y, groups=groups))
+            report(setting, target, validators)
+
+
+def run_on_texts(n_runs):
+    reviews = load_movie_reviews(n_samples=2000, random_state=0).texts
+    sentences = EmbeddingTransformer(verbose=True).fit_transform(reviews)
+    chunks, documents = cut_into_chunks(load_movie_reviews("imdb", n_samples=600, random_state=0))
+    chunks = EmbeddingTransformer(verbose=True).fit_transform(chunks)
+    settings = [
+        ("2,000 sentences", sentences, np.arange(len(sentences)), False),
+        ("chunks of reviews, groups", chunks, documents, True),
+        ("chunks of reviews, no groups", chunks, documents, False),
+    ]
+    for setting, embeddings, units, with_groups in settings:
+        for target in WITH_TEXTS:
+            validators = []
+            for seed in range(n_runs):
+                y = TARGETS[target](np.random.default_rng(seed), units[-1] + 1)[units]
+                pipeline = make_hypothesis_pipeline(M=64, K=4, task=_task(y))
+                pipeline.set_params(sae__n_epochs=20)
+                generator = HypothesisGenerator(
+                    Pipeline(pipeline.steps[1:]), validation_size=0.5, random_state=seed
+                )
+                groups = units if with_groups else None
+                validators.append(generator.fit(embeddings, y, groups=groups))
+            report(setting, target, validators)
+
+
+def cut_into_chunks(reviews, n_documents=200):
+    """Cut the longest reviews into ten runs of words each."""
+    longest = sorted(reviews.texts, key=len)[-n_documents:]
+    chunks = [
+        " ".join(words)
+        for text in longest
+        for words in np.array_split(np.array(text.split(), dtype=object), CHUNKS)
+    ]
+    return chunks, np.repeat(np.arange(n_documents), CHUNKS)
+
+
+def _task(y):
+    return "classification" if len(np.unique(y)) == 2 else "regression"
+
+
+def report(setting, target, fitted):
+    tables = pd.concat([each.hypotheses_ for each in fitted])
+    tested = tables[tables["regression_pval"].notna()]
+    deciding = tested["permutation_pval"].fillna(tested["regression_pval"])
+    any_significant = np.mean([each.metrics_["n_significant"] > 0 for each in fitted])
+    print(
+        f"{setting:38} {target:30} tested {len(tested) / len(fitted):5.1f} a run   "
+        f"regression p < .05 {np.mean(tested['regression_pval'] < 0.05):6.1%}   "
+        f"deciding p < .05 {np.mean(deciding < 0.05):6.1%}   "
+        f"any significant {any_significant:4.0%}",
+        flush=True,
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=["annotations", "texts"])
+    parser.add_argument("--n-runs", type=int, default=100)
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.ERROR)
+    warnings.simplefilter("ignore")  # that there is no signal is the point
+    start = time.perf_counter()
+    run = run_on_annotations if args.what == "annotations" else run_on_texts
+    run(args.n_runs)
+    print(f"{time.perf_counter() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
