@@ -4,28 +4,34 @@ import numpy as np
 import pandas as pd
 
 from ._permutation import misleads_t_test, permutation_pvalues
+from ._regression import robust_units
 from ._statistics import correct_pvalues, presence, separation
 
 MIN_ROWS = 20
 
 
-def tabulate(predictor, A, y, names, *, groups=None, n_permutations=0, random_state=None):
+def tabulate(
+    predictor,
+    rows,
+    names,
+    *,
+    cov_type="nonrobust",
+    n_permutations=0,
+    random_state=None,
+):
     """Build the table of the annotated hypotheses, before any correction for their number.
 
     Parameters
     ----------
     predictor : Predictor
-        Fitted on the other arguments.
+        Fitted on the rows.
 
-    A : ndarray of shape (n_samples, n_columns)
-        Annotations or activations.
-
-    y : ndarray of shape (n_samples,)
+    rows : Rows
 
     names : list of str
-        The hypotheses.
+        The annotated hypotheses.
 
-    groups : ndarray of int of shape (n_samples,), default=None
+    cov_type : str, default="nonrobust"
 
     n_permutations : int, default=0
         None where 0.
@@ -35,33 +41,54 @@ def tabulate(predictor, A, y, names, *, groups=None, n_permutations=0, random_st
 
     Returns
     -------
-    table : DataFrame of shape (n_columns, 11)
+    table : DataFrame of shape (n_columns, 13), or 14 for classification
     """
+    A, y, groups = rows.A, rows.y, rows.groups
     present = presence(A)
     counts = np.abs(present).sum(axis=0).astype(int)
     is_rare = np.minimum(counts, len(A) - counts) < MIN_ROWS
-    alone = np.array([separation(column, y, groups) for column in present.T])
-    alone[is_rare, 1] = np.nan
-    coefficients = _coefficients(predictor, A.shape[1])
-    coefficients.loc[is_rare, "regression_pval"] = np.nan
-    tested = coefficients["regression_pval"].notna().to_numpy()
-    table = pd.DataFrame({"hypothesis": pd.Series(names, dtype=object)})
-    table[["separation_score", "separation_pvalue"]] = alone
-    table = pd.concat([table, coefficients], axis=1)
-    table["permutation_pval"] = np.nan
+    alone = _each_alone(present, y, groups, cov_type)
+    joint = _all_together(predictor, A.shape[1])
+    alone.loc[is_rare, ["separation_pvalue", "welch_pvalue"]] = np.nan
+    joint.loc[is_rare, "regression_pval"] = np.nan
+    joint["permutation_pval"] = np.nan
     if n_permutations:
-        chosen = np.flatnonzero(tested & _needs_permutations(predictor, A, y, groups))
-        table.loc[chosen, "permutation_pval"] = permutation_pvalues(
+        units = robust_units(cov_type, groups, len(y))
+        is_tested = joint["regression_pval"].notna().to_numpy()
+        chosen = np.flatnonzero(is_tested & _needs_permutations(predictor, A, y, units))
+        joint.loc[chosen, "permutation_pval"] = permutation_pvalues(
             A[:, predictor.kept],
             y,
             columns=np.searchsorted(predictor.kept, chosen),
             n_permutations=n_permutations,
             random_state=random_state,
-            groups=groups,
+            groups=units,
         )
+    names = pd.Series(names, dtype=object, name="hypothesis")
+    table = pd.concat([names, alone, joint], axis=1)
     table["feature_prevalence"] = counts / len(A)
     table["n_present"] = counts
     table["note"] = [_note(j, table, predictor, A) for j in range(A.shape[1])]
+    return table
+
+
+def _each_alone(present, y, groups, cov_type):
+    rows = [separation(column, y, groups=groups, cov_type=cov_type) for column in present.T]
+    names = ["separation_score", "standardised_effect", "separation_pvalue", "welch_pvalue"]
+    return pd.DataFrame(rows).set_axis(names, axis=1)
+
+
+def _all_together(predictor, n_columns):
+    regression = predictor.regression
+    values = np.full((n_columns, 4), np.nan)
+    values[predictor.kept] = np.column_stack(
+        [regression.params[1:], regression.intervals, regression.pvalues]
+    )
+    names = ["regression_coef", "regression_coef_low", "regression_coef_high", "regression_pval"]
+    table = pd.DataFrame(values, columns=names)
+    if predictor.classification:
+        with np.errstate(over="ignore"):  # activations can be on a tiny scale
+            table.insert(3, "odds_ratio", np.exp(table["regression_coef"]))
     return table
 
 
@@ -92,24 +119,14 @@ def correct(table, *, method, alpha):
     return table
 
 
-def _coefficients(predictor, n_columns):
-    values = np.full((n_columns, 4), np.nan)
-    regression = predictor.regression
-    values[predictor.kept] = np.column_stack(
-        [regression.params[1:], regression.intervals, regression.pvalues]
-    )
-    names = ["regression_coef", "regression_coef_low", "regression_coef_high", "regression_pval"]
-    return pd.DataFrame(values, columns=names)
-
-
-def _needs_permutations(predictor, A, y, groups):
+def _needs_permutations(predictor, A, y, units):
     """Choose the columns whose ordinary p-value cannot be relied on.
 
-    With groups all of them: cluster-robust errors are too small for a concept in few groups.
+    With robust errors all of them: they are too small for a concept in few rows or groups.
     Without, a logistic regression's p-values are, if anything, too large for a rare concept.
     """
     needed = np.zeros(A.shape[1], dtype=bool)
-    if groups is not None:
+    if units is not None:
         needed[:] = True
     elif not predictor.classification and len(predictor.kept):
         needed[predictor.kept] = misleads_t_test(A[:, predictor.kept], y)

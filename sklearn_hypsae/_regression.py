@@ -12,6 +12,7 @@ from scipy import linalg, special, stats
 
 from ._optional import import_optional
 
+COV_TYPES = ("nonrobust", "HC0", "HC1", "HC2", "HC3", "cluster")
 CONFIDENCE = 0.95
 MAX_NEWTON_STEPS = 100
 DEPENDENCE_TOLERANCE = 1e-8
@@ -94,7 +95,7 @@ def independent_columns(A):
     return np.array(kept, dtype=int), depends_on
 
 
-def fit_regression(A, y, *, classification, groups=None, inference=True):
+def fit_regression(A, y, *, classification, groups=None, cov_type="nonrobust", inference=True):
     """Regress y on all columns at once.
 
     Parameters
@@ -110,7 +111,11 @@ def fit_regression(A, y, *, classification, groups=None, inference=True):
         Logistic regression if true, else least squares.
 
     groups : ndarray of int of shape (n_samples,), default=None
-        Rows of one group depend on each other: standard errors are cluster-robust.
+        Numbered from 0 without gaps; for "cluster".
+
+    cov_type : {"nonrobust", "HC0", "HC1", "HC2", "HC3", "cluster"}, default="nonrobust"
+        How standard errors are estimated, as statsmodels names it. For a logistic regression
+        statsmodels gives HC0 for all of HC0 to HC3.
 
     inference : bool, default=True
         Whether p-values and intervals are wanted. Without them a penalised fit is much
@@ -123,36 +128,48 @@ def fit_regression(A, y, *, classification, groups=None, inference=True):
     design = np.column_stack([np.ones(len(A)), A])
     if len(design) <= design.shape[1]:
         # No degree of freedom is left to estimate an error from.
-        groups, inference = None, False
+        cov_type, inference = "nonrobust", False
+    options = _covariance_options(cov_type, groups)
     if not classification:
-        return _fit_least_squares(design, y, groups, inference)
-    regression = _fit_logistic(design, y, groups)
-    return regression or _fit_penalised_logistic(design, y, groups, inference)
+        return _fit_least_squares(design, y, options, inference)
+    regression = _fit_logistic(design, y, options)
+    if regression is not None:
+        return regression
+    clusters = robust_units(cov_type, groups, len(y))
+    return _fit_penalised_logistic(design, y, clusters, inference)
 
 
-def _covariance_options(groups):
-    if groups is None:
+def robust_units(cov_type, groups, n_samples):
+    """Give the units a robust covariance takes as independent; None for a nonrobust one."""
+    if cov_type == "nonrobust":
+        return None
+    return groups if cov_type == "cluster" else np.arange(n_samples)
+
+
+def _covariance_options(cov_type, groups):
+    if cov_type == "nonrobust":
         return {}
     # With few groups the normal distribution is too narrow; t has one df less than groups.
-    return {"cov_type": "cluster", "cov_kwds": {"groups": groups}, "use_t": True}
+    options = {"cov_type": cov_type, "use_t": True}
+    return options | ({"cov_kwds": {"groups": groups}} if cov_type == "cluster" else {})
 
 
-def _fit_least_squares(design, y, groups, inference):
+def _fit_least_squares(design, y, options, inference):
     api = import_optional("statsmodels.api", purpose="HypothesisValidator")
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        result = api.OLS(y, design).fit(**_covariance_options(groups))
+        result = api.OLS(y, design).fit(**options)
         return _from_result(result) if inference else _without_inference(result)
 
 
-def _fit_logistic(design, y, groups):
+def _fit_logistic(design, y, options):
     """Fit by maximum likelihood, or give None where that has no finite, stable answer."""
     api = import_optional("statsmodels.api", purpose="HypothesisValidator")
     tools = import_optional("statsmodels.tools.sm_exceptions", purpose="HypothesisValidator")
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:
-            result = api.Logit(y, design).fit(disp=0, **_covariance_options(groups))
+            result = api.Logit(y, design).fit(disp=0, **options)
         except (np.linalg.LinAlgError, tools.PerfectSeparationError):
             return None
         if not result.mle_retvals["converged"] or not np.isfinite(result.bse).all():

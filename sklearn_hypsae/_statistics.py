@@ -4,8 +4,10 @@ Functions of arrays, without estimator state. statsmodels and scikit-learn do th
 """
 
 import warnings
+from typing import NamedTuple
 
 import numpy as np
+from scipy import stats
 from scipy.special import expit
 from sklearn.metrics import r2_score, roc_auc_score
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
@@ -47,7 +49,7 @@ def presence(A):
     return (A > 0).astype(np.float64)
 
 
-def separation(present, y, groups=None):
+def separation(present, y, *, groups=None, cov_type="nonrobust"):
     """Measure what one concept alone says about the target.
 
     The score is the least-squares slope of y on the annotation. For annotations in {0, 1}
@@ -63,27 +65,67 @@ def separation(present, y, groups=None):
     y : ndarray of shape (n_samples,)
 
     groups : ndarray of int of shape (n_samples,), default=None
-        Rows of one group depend on each other: the p-value is cluster-robust.
+        For the cov_type "cluster".
+
+    cov_type : str, default="nonrobust"
+        How the standard error is estimated; see
+        :func:`~sklearn_hypsae._regression.fit_regression`.
 
     Returns
     -------
-    score : float
-        NaN for a constant annotation.
-
-    pvalue : float
+    separation : Separation
+        All NaN for a constant annotation.
 
     Examples
     --------
     >>> import numpy as np
     >>> from sklearn_hypsae._statistics import separation
-    >>> score, pvalue = separation(np.array([1, 1, 0, 0.0]), np.array([5, 4, 2, 1.0]))
-    >>> round(score, 6), round(pvalue, 4)
-    (3.0, 0.0513)
+    >>> result = separation(np.array([1, 1, 0, 0.0]), np.array([5, 4, 2, 1.0]))
+    >>> round(result.score, 6), round(result.standardised, 4), round(result.pvalue, 4)
+    (3.0, 4.2426, 0.0513)
     """
     if np.ptp(present) == 0:
-        return np.nan, np.nan
-    fit = fit_regression(present[:, None], y, classification=False, groups=groups)
-    return float(fit.params[1]), float(fit.pvalues[0])
+        return Separation(np.nan, np.nan, np.nan, np.nan)
+    fit = fit_regression(
+        present[:, None], y, classification=False, groups=groups, cov_type=cov_type
+    )
+    score = float(fit.params[1])
+    spread = float(np.sqrt(fit.result.ssr / (len(y) - 2))) if len(y) > 2 else 0.0
+    standardised = score / spread if spread > 0 else np.nan
+    return Separation(score, standardised, float(fit.pvalues[0]), _welch(present, y, groups))
+
+
+class Separation(NamedTuple):
+    """What one concept alone says about the target.
+
+    Attributes
+    ----------
+    score : float
+        Slope of y; for {0, 1} the difference in means.
+
+    standardised : float
+        The score in standard deviations of y around it (Cohen's d); NaN where there is none.
+
+    pvalue : float
+        Of the slope; for {0, 1} and nonrobust errors that of the pooled t-test.
+
+    welch_pvalue : float
+        Of Welch's t-test, which does not take both variances for equal; NaN for pairs and with
+        groups, for which that test is not made.
+    """
+
+    score: float
+    standardised: float
+    pvalue: float
+    welch_pvalue: float
+
+
+def _welch(present, y, groups):
+    if groups is not None or (present < 0).any():
+        return np.nan
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # a side with one row, or with one value of y only
+        return float(stats.ttest_ind(y[present == 1], y[present == 0], equal_var=False).pvalue)
 
 
 def correct_pvalues(pvalues, *, method):
@@ -125,6 +167,7 @@ class Predictor:
     y : ndarray of shape (n_samples,)
     classification : bool
     groups : ndarray of int of shape (n_samples,), default=None
+    cov_type : str, default="nonrobust"
     inference : bool, default=True
 
     Attributes
@@ -138,11 +181,16 @@ class Predictor:
     regression : Regression
     """
 
-    def __init__(self, A, y, *, classification, groups=None, inference=True):
+    def __init__(self, A, y, *, classification, groups=None, cov_type="nonrobust", inference=True):
         self.classification = classification
         self.kept, self.depends_on = independent_columns(A)
         self.regression = fit_regression(
-            A[:, self.kept], y, classification=classification, groups=groups, inference=inference
+            A[:, self.kept],
+            y,
+            classification=classification,
+            groups=groups,
+            cov_type=cov_type,
+            inference=inference,
         )
 
     def predict(self, A):

@@ -1,6 +1,5 @@
 """Step five: test the hypotheses, all at once, on rows that discovery has not seen."""
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -14,10 +13,12 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._hypothesis_table import correct, tabulate
+from ._regression import COV_TYPES
 from ._sklearn import Interval, StrOptions, fit_context
 from ._statistics import CORRECTIONS, Predictor, cross_fitted_score
 from ._targets import check_target
-from ._texts import FIT_ROWS_ATTR, like_input
+from ._texts import like_input
+from ._validation_rows import complete_rows, rows_chose_hypotheses
 
 
 def _is_classification(validator):
@@ -56,6 +57,11 @@ class HypothesisValidator(SelectorMixin, BaseEstimator):
     correction : {"bonferroni", "holm", "fdr_bh", "fdr_by", "none"}, default="bonferroni"
         How p-values are corrected for the number of hypotheses. Untested hypotheses count.
 
+    cov_type : {"auto", "nonrobust", "HC0", "HC1", "HC2", "HC3", "cluster"}, default="auto"
+        How standard errors are estimated, for the regression and for separation. "auto" is
+        "cluster" where groups are given, else "nonrobust". For a logistic regression
+        statsmodels gives HC0 for all of HC0 to HC3.
+
     n_permutations : int, default=9999
         Permutations for p-values where those of the regression mislead (see Notes). 0: none are
         made, and the regression's p-values decide.
@@ -66,14 +72,18 @@ class HypothesisValidator(SelectorMixin, BaseEstimator):
 
     Attributes
     ----------
-    hypotheses_ : DataFrame of shape (n_hypotheses, 13)
+    hypotheses_ : DataFrame of shape (n_hypotheses, n_statistics)
         One row a column of X, in the same order.
 
         - hypothesis : its wording, the name of the column.
         - separation_score : mean of y with the concept less mean without it.
+        - standardised_effect : the same in standard deviations of y (Cohen's d).
         - separation_pvalue : of the pooled t-test of that difference.
+        - welch_pvalue : of Welch's t-test, for variances that differ; NaN with groups and for
+          pairs.
         - regression_coef : coefficient in the joint regression; log-odds for classification.
         - regression_coef_low, regression_coef_high : its 95% confidence interval.
+        - odds_ratio : exp(regression_coef); only for classification.
         - regression_pval : p-value of the coefficient, NaN where it is not tested.
         - permutation_pval : p-value by permutation where that of the regression misleads, else
           NaN.
@@ -93,6 +103,7 @@ class HypothesisValidator(SelectorMixin, BaseEstimator):
           other p-values (holm, fdr_bh, fdr_by).
         - n_rows, n_rows_dropped : rows used, and rows left out because of a NaN.
         - n_groups : number of groups; only where groups were given.
+        - cov_type : how standard errors were estimated.
         - in_sample : True where the rows are known to have chosen the hypotheses, False where
           they are known not to have, None where it cannot be known.
 
@@ -140,7 +151,7 @@ class HypothesisValidator(SelectorMixin, BaseEstimator):
 
     Two kinds of regression p-values are too small on noise, so that permutation p-values decide
     in their stead ("judged by permutation"): those of rare concepts where y is skewed or
-    heavy-tailed, and cluster-robust ones, which a concept in few groups misleads. Residuals are
+    heavy-tailed, and robust ones, which a concept in few rows or groups misleads. Residuals are
     permuted over rows; with groups, their means over the groups and the rest within groups.
 
     References
@@ -173,6 +184,7 @@ class HypothesisValidator(SelectorMixin, BaseEstimator):
         "task": [StrOptions({"auto", "classification", "regression"})],
         "alpha": [Interval(Real, 0, 1, closed="right")],
         "correction": [StrOptions(set(CORRECTIONS))],
+        "cov_type": [StrOptions({"auto", *COV_TYPES})],
         "n_permutations": [Interval(Integral, 0, None, closed="left")],
         "random_state": ["random_state"],
     }
@@ -183,12 +195,14 @@ class HypothesisValidator(SelectorMixin, BaseEstimator):
         *,
         alpha=0.1,
         correction="bonferroni",
+        cov_type="auto",
         n_permutations=9999,
         random_state=0,
     ):
         self.task = task
         self.alpha = alpha
         self.correction = correction
+        self.cov_type = cov_type
         self.n_permutations = n_permutations
         self.random_state = random_state
 
@@ -218,24 +232,28 @@ class HypothesisValidator(SelectorMixin, BaseEstimator):
             missing values.
         """
         annotations = self._validate(X, reset=True)
-        n_samples = len(annotations)
-        target = check_target(y, task=self.task, n_samples=n_samples, caller=type(self).__name__)
-        codes = _check_groups(groups, n_samples)
-        complete, is_annotated = _complete_rows(annotations, target.values)
-        A, values = annotations[complete][:, is_annotated], target.values[complete]
-        if codes is not None:
-            codes = _check_groups(codes[complete], len(A))
-        self._set_task(target)
-        in_sample = _rows_chose_hypotheses(X)
-        predictor = Predictor(
-            A, values, classification=self.task_ == "classification", groups=codes
+        target = check_target(
+            y, task=self.task, n_samples=len(annotations), caller=type(self).__name__
         )
-        self._set_regression(predictor, A, is_annotated)
+        rows = complete_rows(annotations, target.values, groups)
+        in_sample = rows_chose_hypotheses(X)
+        cov_type = self._resolve_cov_type(rows.groups)
         random_state = check_random_state(self.random_state)
-        self.hypotheses_ = self._tabulate(predictor, A, values, codes, is_annotated, random_state)
+        self._set_task(target)
+        predictor = Predictor(
+            rows.A,
+            rows.y,
+            classification=self.task_ == "classification",
+            groups=rows.groups,
+            cov_type=cov_type,
+        )
+        self._set_regression(predictor, rows)
+        self.hypotheses_ = self._tabulate(predictor, rows, cov_type, random_state)
         self.metrics_ = {
-            **self._scores(predictor, A, values, codes, random_state),
-            **self._counts(n_samples, len(A), codes, in_sample),
+            **_scores(predictor, rows, random_state),
+            **self._counts(rows),
+            "cov_type": cov_type,
+            "in_sample": in_sample,
         }
         return self
 
@@ -249,32 +267,40 @@ class HypothesisValidator(SelectorMixin, BaseEstimator):
         elif hasattr(self, "classes_"):
             del self.classes_
 
-    def _set_regression(self, predictor, A, is_annotated):
+    def _resolve_cov_type(self, groups):
+        if self.cov_type == "auto":
+            return "nonrobust" if groups is None else "cluster"
+        if self.cov_type == "cluster" and groups is None:
+            raise ValueError(
+                'HypothesisValidator(cov_type="cluster") needs to know which rows belong '
+                "together: pass groups= to fit."
+            )
+        return self.cov_type
+
+    def _set_regression(self, predictor, rows):
         regression = predictor.regression
-        annotated = np.flatnonzero(is_annotated)
         self.coef_ = np.zeros(self.n_features_in_)
-        self.coef_[annotated[predictor.kept]] = regression.params[1:]
+        self.coef_[rows.annotated[predictor.kept]] = regression.params[1:]
         self.intercept_ = float(regression.params[0])
         self.result_ = regression.result
         self._means = np.zeros(self.n_features_in_)
-        self._means[annotated] = A.mean(axis=0)
+        self._means[rows.annotated] = rows.A.mean(axis=0)
 
-    def _tabulate(self, predictor, A, y, groups, is_annotated, random_state):
+    def _tabulate(self, predictor, rows, cov_type, random_state):
         names = self._names()
-        annotated = np.flatnonzero(is_annotated)
         table = tabulate(
             predictor,
-            A,
-            y,
-            [names[j] for j in annotated],
-            groups=groups,
+            rows,
+            [names[j] for j in rows.annotated],
+            cov_type=cov_type,
             n_permutations=self.n_permutations,
             random_state=random_state,
         )
-        table = table.set_index(annotated).reindex(range(len(names)))
+        table = table.set_index(rows.annotated).reindex(range(len(names)))
         table["hypothesis"] = pd.Series(names, dtype=object)
-        table.loc[~is_annotated, "n_present"] = 0
-        table.loc[~is_annotated, "note"] = "untested: not annotated in any row"
+        left_out = np.setdiff1d(np.arange(len(names)), rows.annotated)
+        table.loc[left_out, "n_present"] = 0
+        table.loc[left_out, "note"] = "untested: not annotated in any row"
         table = table.astype({"n_present": "int64"})
         return correct(table, method=self.correction, alpha=self.alpha)
 
@@ -282,28 +308,17 @@ class HypothesisValidator(SelectorMixin, BaseEstimator):
         names = getattr(self, "feature_names_in_", None)
         return [f"x{i}" for i in range(self.n_features_in_)] if names is None else list(names)
 
-    def _scores(self, predictor, A, y, groups, random_state):
-        classification = predictor.classification
-        name, score = ("auc", roc_auc_score) if classification else ("r2", r2_score)
-        cross_fitted = cross_fitted_score(
-            A, y, classification=classification, groups=groups, random_state=random_state
-        )
-        return {name: float(score(y, predictor.predict(A))), f"{name}_cv": cross_fitted}
-
-    def _counts(self, n_samples, n_complete, groups, in_sample):
+    def _counts(self, rows):
         thresholds = {"bonferroni": self.alpha / self.n_features_in_, "none": self.alpha}
         counts = {
             "n_significant": int(self.hypotheses_["significant"].sum()),
             "n_hypotheses": self.n_features_in_,
             "n_tested": int(self.hypotheses_["regression_pval"].notna().sum()),
             "p_threshold": thresholds.get(self.correction),
-            "n_rows": n_complete,
-            "n_rows_dropped": n_samples - n_complete,
-            "in_sample": in_sample,
+            "n_rows": len(rows.y),
+            "n_rows_dropped": rows.n_dropped,
         }
-        if groups is not None:
-            counts["n_groups"] = len(np.unique(groups))
-        return counts
+        return counts if rows.groups is None else counts | {"n_groups": int(rows.groups.max()) + 1}
 
     def _expected(self, X):
         check_is_fitted(self)
@@ -406,69 +421,13 @@ class HypothesisValidator(SelectorMixin, BaseEstimator):
         return tags
 
 
-def _check_groups(groups, n_samples):
-    """Number the groups, or say what is wrong with them."""
-    if groups is None:
-        return None
-    groups = column_or_1d(groups)
-    if len(groups) != n_samples:
-        raise ValueError(
-            f"HypothesisValidator got {n_samples} rows in X but {len(groups)} values in groups: "
-            "pass one group a row."
-        )
-    if pd.isna(groups).any():
-        raise ValueError(
-            f"HypothesisValidator found missing values in groups in {pd.isna(groups).sum()} of "
-            f"{n_samples} rows: every row needs a group."
-        )
-    codes, distinct = pd.factorize(groups)
-    if len(distinct) < 2:
-        raise ValueError(
-            "HypothesisValidator cannot tell groups apart: all rows are in one group, so no "
-            "standard error can be had between groups; pass groups=None if rows are independent."
-        )
-    return codes
-
-
-def _complete_rows(annotations, y):
-    """Choose rows without NaN and columns with any annotation, or say why there are none."""
-    unknown = np.isnan(annotations)
-    is_annotated = ~unknown.all(axis=0)
-    complete = ~unknown[:, is_annotated].any(axis=1)
-    n_complete, n_samples = complete.sum(), len(complete)
-    if not is_annotated.any():
-        raise ValueError(
-            "HypothesisValidator has nothing to test: every annotation in X is NaN, so no row "
-            "was annotated; look into why annotation failed."
-        )
-    if n_complete == 0:
-        raise ValueError(
-            f"HypothesisValidator has nothing to test: each of the {n_samples} rows of X has a "
-            "NaN, and rows with a NaN are dropped; annotate again or drop the worst columns."
-        )
-    if np.ptp(y[complete]) == 0:
-        raise ValueError(
-            f"HypothesisValidator cannot test anything: y has one class or value only in the "
-            f"{n_complete} of {n_samples} rows that have no NaN in X."
-        )
-    if n_complete < n_samples / 2:
-        warnings.warn(
-            f"{n_samples - n_complete} of {n_samples} rows have a NaN among their annotations "
-            "and are dropped: the rest may not stand for all.",
-            UserWarning,
-            stacklevel=3,
-        )
-    return complete, is_annotated
-
-
-def _rows_chose_hypotheses(X):
-    """Read off a frame whether its rows chose its columns; None where it cannot be known."""
-    in_sample = X.attrs.get(FIT_ROWS_ATTR) if isinstance(X, pd.DataFrame) else None
-    if in_sample:
-        warnings.warn(
-            "These p-values mean nothing: the rows that test the hypotheses are the rows that "
-            "chose them. Use HypothesisGenerator, or fit HypothesisValidator on held-out rows.",
-            UserWarning,
-            stacklevel=3,
-        )
-    return in_sample
+def _scores(predictor, rows, random_state):
+    name, score = ("auc", roc_auc_score) if predictor.classification else ("r2", r2_score)
+    cross_fitted = cross_fitted_score(
+        rows.A,
+        rows.y,
+        classification=predictor.classification,
+        groups=rows.groups,
+        random_state=random_state,
+    )
+    return {name: float(score(rows.y, predictor.predict(rows.A))), f"{name}_cv": cross_fitted}

@@ -1,0 +1,144 @@
+"""The rows a set of hypotheses is tested on: complete, grouped, and who chose the hypotheses."""
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from sklearn.utils import column_or_1d
+
+from ._texts import FIT_ROWS_ATTR
+
+CALLER = "HypothesisValidator"
+
+
+class Rows(NamedTuple):
+    """Rows without a missing annotation.
+
+    Attributes
+    ----------
+    A : ndarray of shape (n_rows, n_annotated)
+        Annotations or activations, no NaN among them.
+
+    y : ndarray of shape (n_rows,)
+
+    groups : ndarray of int of shape (n_rows,) or None
+        Numbered from 0 without gaps.
+
+    annotated : ndarray of int of shape (n_annotated,)
+        The columns that have any annotation.
+
+    n_dropped : int
+        Rows left out because of a NaN.
+    """
+
+    A: np.ndarray
+    y: np.ndarray
+    groups: np.ndarray | None
+    annotated: np.ndarray
+    n_dropped: int
+
+
+def complete_rows(annotations, y, groups=None):
+    """Choose the rows without NaN, and the columns with any annotation.
+
+    Parameters
+    ----------
+    annotations : ndarray of shape (n_samples, n_hypotheses)
+
+    y : ndarray of shape (n_samples,)
+
+    groups : array-like of shape (n_samples,), default=None
+
+    Returns
+    -------
+    rows : Rows
+
+    Raises
+    ------
+    ValueError
+        If nothing is left to test, or to test it on, or the groups are of no use.
+    """
+    codes = _check_groups(groups, len(y))
+    unknown = np.isnan(annotations)
+    is_annotated = ~unknown.all(axis=0)
+    complete = ~unknown[:, is_annotated].any(axis=1)
+    _refuse_nothing_left(is_annotated, complete, y)
+    n_dropped = int(np.sum(~complete))
+    if n_dropped > len(y) / 2:
+        warnings.warn(
+            f"{n_dropped} of {len(y)} rows have a NaN among their annotations and are dropped: "
+            "the rest may not stand for all.",
+            UserWarning,
+            stacklevel=3,
+        )
+    if codes is not None:
+        codes = _check_groups(codes[complete], len(y) - n_dropped)
+    kept = annotations[complete][:, is_annotated]
+    return Rows(kept, y[complete], codes, np.flatnonzero(is_annotated), n_dropped)
+
+
+def _check_groups(groups, n_samples):
+    """Number the groups, or say what is wrong with them."""
+    if groups is None:
+        return None
+    groups = column_or_1d(groups)
+    if len(groups) != n_samples:
+        raise ValueError(
+            f"{CALLER} got {n_samples} rows in X but {len(groups)} values in groups: pass one "
+            "group a row."
+        )
+    n_missing = int(pd.isna(groups).sum())
+    if n_missing:
+        raise ValueError(
+            f"{CALLER} found missing values in groups in {n_missing} of {n_samples} rows: every "
+            "row needs a group."
+        )
+    codes, distinct = pd.factorize(groups)
+    if len(distinct) < 2:
+        raise ValueError(
+            f"{CALLER} cannot tell groups apart: all {n_samples} rows are in one group, so no "
+            "standard error can be had between groups; pass groups=None if rows are independent."
+        )
+    return codes
+
+
+def _refuse_nothing_left(is_annotated, complete, y):
+    if not is_annotated.any():
+        raise ValueError(
+            f"{CALLER} has nothing to test: every annotation in X is NaN, so no row was "
+            "annotated; look into why annotation failed."
+        )
+    if not complete.any():
+        raise ValueError(
+            f"{CALLER} has nothing to test: each of the {len(y)} rows of X has a NaN, and rows "
+            "with a NaN are dropped; annotate again or drop the worst columns."
+        )
+    if np.ptp(y[complete]) == 0:
+        raise ValueError(
+            f"{CALLER} cannot test anything: y has one class or value only in the "
+            f"{complete.sum()} of {len(y)} rows that have no NaN in X."
+        )
+
+
+def rows_chose_hypotheses(X):
+    """Read off a frame whether its rows chose its columns, and warn if so.
+
+    Parameters
+    ----------
+    X : DataFrame or array-like
+
+    Returns
+    -------
+    in_sample : bool or None
+        None where it cannot be known.
+    """
+    in_sample = X.attrs.get(FIT_ROWS_ATTR) if isinstance(X, pd.DataFrame) else None
+    if in_sample:
+        warnings.warn(
+            "These p-values mean nothing: the rows that test the hypotheses are the rows that "
+            "chose them. Use HypothesisGenerator, or fit HypothesisValidator on held-out rows.",
+            UserWarning,
+            stacklevel=3,
+        )
+    return in_sample
