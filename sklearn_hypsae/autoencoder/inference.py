@@ -7,7 +7,6 @@ from scipy import sparse
 from .devices import resolve_device, threads_for
 from .module import Settings, SparseAutoencoder
 
-
 N_ENTRIES_PER_CHUNK = 2**22
 
 

@@ -107,5 +107,5 @@ def refuse_constant(X, caller):
 
     caller : str
     """
-    if (X == X[0]).all():
+    if (X[0] == X).all():
         raise ValueError(f"{caller} has nothing to learn: all {len(X)} rows of X are identical.")

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import Callback, EarlyStopping
 from skorch.helper import predefined_split
 from skorch.utils import noop
-from sklearn.exceptions import ConvergenceWarning
 
 from .devices import resolve_device, threads_for
 from .iterators import Rows
@@ -20,6 +20,8 @@ from .net import AutoencoderNet
 logger = logging.getLogger(__name__)
 
 N_ROWS_FOR_CENTRE = 4096
+# A read-out of sparse, small activations has far to go, and has to follow them as they move.
+READOUT_SPEED = 20
 HISTORY_COLUMNS = {
     "epoch": "epoch",
     "train_loss": "train_loss",
@@ -246,6 +248,7 @@ def _net(module, valid_rows, options, device):
         lr=options["learning_rate"],
         optimizer=torch.optim.Adam,
         optimizer__fused=True,
+        optimizer__param_groups=[("readout_*", {"lr": READOUT_SPEED * options["learning_rate"]})],
         train_split=predefined_split(valid_rows) if valid_rows is not None else None,
         device=device,
         callbacks=_callbacks(valid_rows, options),
