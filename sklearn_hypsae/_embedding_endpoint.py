@@ -41,6 +41,11 @@ class EndpointModel:
         """
         return f"openai:{self.name} {_base_url()}"
 
+    def check(self):
+        """Refuse at once where the client or the key is missing."""
+        import_optional("openai", purpose="An embedding model openai:…", extra="openai")
+        _key(self.name)
+
     def encode(self, texts, *, prompt, batch_size, n_jobs):
         """Yield the vectors of batches in the order in which they arrive.
 

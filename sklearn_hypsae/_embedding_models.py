@@ -167,6 +167,11 @@ class LocalModel:
     device: str | None
     dtype: str
 
+    def check(self):
+        """Refuse at once what would be refused when the model is loaded."""
+        if self.name == DEFAULT_MODEL:
+            _default_source()
+
     def encode(self, texts, *, prompt, batch_size, n_jobs):
         """Yield the vectors of chunks of texts; best sorted by length, so that little is padded.
 
@@ -231,14 +236,19 @@ def _loaded(model):
 
 
 def _load(model):
-    if model.name == DEFAULT_MODEL:
-        folder = _packaged_folder()
-        if folder is not None:
-            return _sentence_transformer(str(folder), model)
-        if _downloaded_revision(f"{DEFAULT_ORGANISATION}/{DEFAULT_MODEL}") != DEFAULT_REVISION:
-            _check_hub_has_default()
-        return _sentence_transformer(f"{DEFAULT_ORGANISATION}/{DEFAULT_MODEL}", model)
-    return _sentence_transformer(model.name, model)
+    source = _default_source() if model.name == DEFAULT_MODEL else model.name
+    return _sentence_transformer(source, model)
+
+
+def _default_source():
+    """Find the default model's weights: the installed package, else the hub."""
+    folder = _packaged_folder()
+    if folder is not None:
+        return str(folder)
+    repository = f"{DEFAULT_ORGANISATION}/{DEFAULT_MODEL}"
+    if _downloaded_revision(repository) != DEFAULT_REVISION:
+        _check_hub_has_default()
+    return repository
 
 
 def _check_hub_has_default():
@@ -362,6 +372,9 @@ class CallableModel:
         name : str
         """
         return getattr(self.function, "__qualname__", type(self.function).__name__)
+
+    def check(self):
+        """Nothing can be known of a function before it is called."""
 
     def encode(self, texts, *, prompt, batch_size, n_jobs):
         """Yield what the function gives for each batch.

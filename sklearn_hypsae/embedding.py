@@ -61,7 +61,8 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
     dtype : {"auto", "float32", "float16", "bfloat16"}, default="auto"
         What a local model computes in; the output is float32 whatever is chosen. "auto" is
         float32 everywhere, so that the same texts give the same vectors on every machine.
-        "bfloat16" takes about half the time on processors that have it; see Notes.
+        "bfloat16" takes less than half the time on processors that have it, at hardly any
+        loss; see Notes.
 
     normalize : bool, default=True
         Whether to scale every embedding to length one.
@@ -101,6 +102,11 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
 
     A text's embedding does not depend on the texts beside it, up to rounding (about 1e-7).
     Models cut what is too long for them, without a word: the default after 256 word pieces.
+
+    What bfloat16 changes was measured on 800 Rotten Tomatoes reviews with the default model and
+    a processor that has avx512_bf16 (``benchmarks/embedding_speed.py``): 2.3 times as fast by the
+    clock, cosine to float32 at least .9999, AUC of a logistic probe .7898 instead of .7903. On a
+    processor without it, bfloat16 is slower than float32.
 
     References
     ----------
@@ -242,6 +248,10 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         return np.array([f"embedding_{i}" for i in range(self.n_features_out_)], dtype=object)
+
+    def _check_before_fit(self, n_samples):
+        """Refuse a model that cannot be had, for a caller that checks before it works."""
+        resolve_model(self.model, device=self.device, dtype=self.dtype).check()
 
     def _check_columns(self, X, *, reset):
         """Give one checked array of texts, or two for pairs."""

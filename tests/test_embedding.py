@@ -379,8 +379,11 @@ def test_default_model_offline_without_its_weights_names_the_extra(no_hub, monke
     monkeypatch.setattr(_embedding_models, "_packaged_folder", lambda: None)
     monkeypatch.setattr(_embedding_models, "_downloaded_revision", lambda repository: None)
     _embedding_models._loaded_models.clear()
-    with pytest.raises(ValueError, match=r"no weights.*sklearn-hypsae\[offline\]"):
+    message = r"no weights.*sklearn-hypsae\[offline\]"
+    with pytest.raises(ValueError, match=message):
         EmbeddingTransformer(cache=None).fit(TEXTS)
+    with pytest.raises(ValueError, match=message):
+        EmbeddingTransformer(cache=None)._check_before_fit(5)
 
 
 def test_weights_that_are_not_the_published_ones_are_left_alone(tmp_path, monkeypatch):
@@ -435,6 +438,12 @@ def test_downloaded_model_is_found_by_its_name_with_no_hub(
     embedder = EmbeddingTransformer("some-model", device="cpu", cache=tmp_path / "cache")
     np.testing.assert_allclose(embedder.fit_transform(reviews[:4]), minilm[:4], atol=1e-6)
     assert time.monotonic() - start < 10
+
+
+def test_check_before_fit_asks_a_function_for_nothing():
+    recorder = Recorder()
+    EmbeddingTransformer(recorder)._check_before_fit(5)
+    assert recorder.batches == []
 
 
 def test_folder_without_a_model_is_said(tmp_path):

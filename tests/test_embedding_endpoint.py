@@ -86,6 +86,8 @@ def test_openai_without_a_key_names_the_variables(embedder, monkeypatch):
         monkeypatch.delenv(variable, raising=False)
     with pytest.raises(ValueError, match=r"OPENAI_API_KEY \(or OPENAI_KEY_SAE\)"):
         embedder.fit(TEXTS)
+    with pytest.raises(ValueError, match=r"OPENAI_API_KEY \(or OPENAI_KEY_SAE\)"):
+        embedder._check_before_fit(100)
 
 
 def test_endpoint_without_a_name_is_refused():
