@@ -78,8 +78,9 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
         holds hashes and vectors, never the texts.
 
     n_jobs : int, default=None
-        Processes for a local model, each with a copy of it (pays on processors of many cores);
-        requests at a time for an endpoint (None: 8).
+        Processes for a local model, each with a copy of it; one process already works on
+        every core, so more can pay only where cores are many. For an endpoint, requests at a
+        time (None: 8).
 
     verbose : bool, default=False
         Whether to show a progress bar.
