@@ -452,7 +452,8 @@ def _draw_seed(rng):
 
 def _takes_numbers(pipeline):
     """Whether the pipeline starts from embeddings instead of texts."""
-    return get_tags(pipeline.steps[0][1]).input_tags.two_d_array
+    accepts = get_tags(pipeline.steps[0][1]).input_tags
+    return accepts.two_d_array and not accepts.string
 
 
 def _check_groups(groups, n_samples):

@@ -263,16 +263,13 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
             If the texts are nowhere, rows are too few, or no neuron can be put into words.
         """
         activations, texts = self._check_rows(X, texts, reset=True)
+        self._check_before_fit(len(texts))
         self.usage_ = no_usage()
-        self._check_ranges()
-        client, _ = self._clients()
         if self.hypotheses is not None:
             rows = self._own_hypotheses()
-        elif client is None:
-            self._check_enough(texts)
+        elif self.llm is None:
             rows = self._describe_by_keyphrases(activations, texts, y)
         else:
-            self._check_enough(texts)
             rows = self._describe_by_llm(activations, texts)
         self.interpretations_ = pd.DataFrame(rows, columns=INTERPRETATION_COLUMNS)
         self.hypotheses_ = self.interpretations_["hypothesis"].tolist()
@@ -338,6 +335,15 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         return np.array(_made_unique(self.hypotheses_), dtype=object)
 
+    def _check_before_fit(self, n_samples):
+        """Refuse what cannot work, also for a caller that checks before any step works."""
+        self._check_ranges()
+        self._clients()
+        if self.hypotheses is not None:
+            self._own_hypotheses()
+        else:
+            self._check_enough(n_samples)
+
     def _check_rows(self, X, texts, *, reset):
         """Activations (None where X is the texts themselves) and the texts of the rows."""
         caller = type(self).__name__
@@ -369,10 +375,10 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
                 f"{self.quantile_range!r}."
             )
 
-    def _check_enough(self, texts):
-        if len(texts) < self.n_examples:
+    def _check_enough(self, n_samples):
+        if n_samples < self.n_examples:
             raise ValueError(
-                f"{type(self).__name__} got {len(texts)} rows, fewer than "
+                f"{type(self).__name__} got {n_samples} rows, fewer than "
                 f"n_examples={self.n_examples}: pass more rows, or set n_examples lower."
             )
 

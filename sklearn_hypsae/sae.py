@@ -14,6 +14,7 @@ from ._sklearn import Interval, StrOptions, check_feature_names_in, fit_context
 from ._targets import check_target
 from ._texts import like_input
 from .autoencoder.sizes import refuse_constant, refuse_non_finite, resolve_sizes
+from .autoencoder.teacher import teach
 
 
 class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
@@ -272,6 +273,7 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
             "sklearn_hypsae.autoencoder.training", purpose=type(self).__name__
         )
         rng = check_random_state(self.random_state)
+        targets = teach(X, targets, rng, type(self).__name__)
         trained = training.train(
             X,
             targets,
@@ -373,6 +375,10 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
+
+    def _check_before_fit(self, n_samples):
+        """Refuse sizes that do not fit together, for a caller that checks before it works."""
+        self._sizes(n_samples)
 
     def _checked(self, X, *, reset):
         X = validate_data(
