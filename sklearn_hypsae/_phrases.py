@@ -8,7 +8,9 @@ import re
 import sys
 import unicodedata
 from array import array
+from collections import defaultdict
 from functools import cache
+from itertools import count, repeat
 
 import numpy as np
 import scipy.sparse as sp
@@ -57,8 +59,9 @@ def words_of(text):
     >>> words_of("Don't miss the film's well-made END \N{PARTY POPPER}")
     ["don't", 'miss', 'the', 'film', "'s", 'well', 'made', 'end', '🎉']
     """
-    text = unicodedata.normalize("NFC", text).translate(APOSTROPHES).casefold()
-    return _word_pattern().findall(text)
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text).translate(APOSTROPHES)
+    return _word_pattern().findall(text.casefold())
 
 
 def says_something(phrase):
@@ -121,8 +124,8 @@ def find_phrases(texts, ngram_range, *, min_df):
     phrases : list of str
         The phrases, shorter ones first.
     """
-    number = {}
-    rows, words = _number_words(texts, lambda word: number.setdefault(word, len(number)))
+    number = defaultdict(count().__next__)
+    rows, words = _number_words(texts, lambda words: map(number.__getitem__, words))
     lowest, highest = ngram_range
     return _occurrences(rows, words, list(number), len(texts), lowest, highest, min_df)
 
@@ -152,7 +155,7 @@ def list_phrases(texts, phrases):
     number = {word: i for i, word in enumerate(vocabulary)}
     longest = max((len(words) for words in wanted), default=1)
     # A word outside the vocabulary ends every phrase, so only few survive to be counted.
-    rows, words = _number_words(texts, lambda word: number.get(word, -1))
+    rows, words = _number_words(texts, lambda words: map(number.get, words, repeat(-1)))
     occurs, found = _occurrences(rows, words, vocabulary, len(texts), 1, longest, min_df=1)
     column = {phrase: i for i, phrase in enumerate(found)}
     nowhere = sp.csc_array((len(texts), 1))
@@ -169,13 +172,13 @@ def _refuse_wordless(phrases, wanted):
             )
 
 
-def _number_words(texts, number_of):
+def _number_words(texts, numbers_of):
     """Every word of every text as a number, with the row of its text."""
     numbers, lengths = array("q"), array("q")
     for text in texts:
         words = words_of(text)
         lengths.append(len(words))
-        numbers.extend(map(number_of, words))
+        numbers.extend(numbers_of(words))
     lengths = np.frombuffer(lengths, dtype=np.int64) if lengths else np.zeros(0, np.int64)
     numbers = np.frombuffer(numbers, dtype=np.int64) if numbers else np.zeros(0, np.int64)
     return np.repeat(np.arange(len(texts)), lengths), numbers
@@ -239,9 +242,9 @@ def _joined(words):
 @cache
 def _word_pattern():
     marks = _character_class("M")
-    letter = rf"(?:(?![{UNSPACED}])[\w{marks}])"
+    letters = rf"[^\W{UNSPACED}]+(?:[{marks}]+[^\W{UNSPACED}]*)*"
     ending = rf"'s(?![\w{marks}])"
-    word = rf"{letter}+(?:(?!{ending})'{letter}+)*"
+    word = rf"{letters}(?:(?!{ending})'{letters})*"
     return re.compile(rf"{word}|{ending}|[{UNSPACED}][{marks}]*|[{_character_class('S')}]")
 
 
