@@ -336,7 +336,7 @@ if __name__ == "__main__":
     parser.add_argument("--model", default="test-model")
     arguments = parser.parse_args()
     served = LLMServer(
-        WordRule({}),
+        lambda prompt: "Yes" if "about a dog" in prompt else "No",
         latency=arguments.latency,
         faults=arguments.faults,
         port=arguments.port,
