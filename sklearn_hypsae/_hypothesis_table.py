@@ -43,52 +43,26 @@ def tabulate(
     -------
     table : DataFrame of shape (n_columns, 13), or 14 for classification
     """
-    A, y, groups = rows.A, rows.y, rows.groups
-    present = presence(A)
+    present = presence(rows.A)
     counts = np.abs(present).sum(axis=0).astype(int)
-    is_rare = np.minimum(counts, len(A) - counts) < MIN_ROWS
-    alone = _each_alone(present, y, groups, cov_type)
-    joint = _all_together(predictor, A.shape[1])
+    is_rare = np.minimum(counts, len(present) - counts) < MIN_ROWS
+    alone = _each_alone(present, rows.y, rows.groups, cov_type)
+    joint = coefficient_table(predictor, rows.design.shape[1])
+    joint = joint.iloc[rows.covariates.shape[1] :].reset_index(drop=True)
     alone.loc[is_rare, ["separation_pvalue", "welch_pvalue"]] = np.nan
     joint.loc[is_rare, "regression_pval"] = np.nan
     joint["permutation_pval"] = np.nan
     if n_permutations:
-        units = robust_units(cov_type, groups, len(y))
         is_tested = joint["regression_pval"].notna().to_numpy()
-        chosen = np.flatnonzero(is_tested & _needs_permutations(predictor, A, y, units))
-        joint.loc[chosen, "permutation_pval"] = permutation_pvalues(
-            A[:, predictor.kept],
-            y,
-            columns=np.searchsorted(predictor.kept, chosen),
-            n_permutations=n_permutations,
-            random_state=random_state,
-            groups=units,
+        chosen, pvalues = _permute(
+            predictor, rows, is_tested, cov_type, n_permutations, random_state
         )
+        joint.loc[chosen, "permutation_pval"] = pvalues
     names = pd.Series(names, dtype=object, name="hypothesis")
     table = pd.concat([names, alone, joint], axis=1)
-    table["feature_prevalence"] = counts / len(A)
+    table["feature_prevalence"] = counts / len(present)
     table["n_present"] = counts
-    table["note"] = [_note(j, table, predictor, A) for j in range(A.shape[1])]
-    return table
-
-
-def _each_alone(present, y, groups, cov_type):
-    rows = [separation(column, y, groups=groups, cov_type=cov_type) for column in present.T]
-    names = ["separation_score", "standardised_effect", "separation_pvalue", "welch_pvalue"]
-    return pd.DataFrame(rows).set_axis(names, axis=1)
-
-
-def _all_together(predictor, n_columns):
-    regression = predictor.regression
-    values = np.full((n_columns, 4), np.nan)
-    values[predictor.kept] = np.column_stack(
-        [regression.params[1:], regression.intervals, regression.pvalues]
-    )
-    names = ["regression_coef", "regression_coef_low", "regression_coef_high", "regression_pval"]
-    table = pd.DataFrame(values, columns=names)
-    if predictor.classification:
-        with np.errstate(over="ignore"):  # activations can be on a tiny scale
-            table.insert(3, "odds_ratio", np.exp(table["regression_coef"]))
+    table["note"] = [_note(j, table, predictor, rows) for j in range(len(names))]
     return table
 
 
@@ -119,26 +93,73 @@ def correct(table, *, method, alpha):
     return table
 
 
-def _needs_permutations(predictor, A, y, units):
-    """Choose the columns whose ordinary p-value cannot be relied on.
+def _each_alone(present, y, groups, cov_type):
+    rows = [separation(column, y, groups=groups, cov_type=cov_type) for column in present.T]
+    names = ["separation_score", "standardised_effect", "separation_pvalue", "welch_pvalue"]
+    return pd.DataFrame(rows).set_axis(names, axis=1)
+
+
+def coefficient_table(predictor, n_columns):
+    """Build the table of coefficients, NaN for columns left out of the regression.
+
+    Parameters
+    ----------
+    predictor : Predictor
+
+    n_columns : int
+        Number of columns of the design, covariates included.
+
+    Returns
+    -------
+    table : DataFrame of shape (n_columns, 4), or 5 for classification
+    """
+    regression = predictor.regression
+    values = np.full((n_columns, 4), np.nan)
+    values[predictor.kept] = np.column_stack(
+        [regression.params[1:], regression.intervals, regression.pvalues]
+    )
+    names = ["regression_coef", "regression_coef_low", "regression_coef_high", "regression_pval"]
+    table = pd.DataFrame(values, columns=names)
+    if predictor.classification:
+        with np.errstate(over="ignore"):  # activations can be on a tiny scale
+            table.insert(3, "odds_ratio", np.exp(table["regression_coef"]))
+    return table
+
+
+def _permute(predictor, rows, is_tested, cov_type, n_permutations, random_state):
+    """Choose the hypotheses whose ordinary p-value cannot be relied on, and permute for them.
 
     With robust errors all of them: they are too small for a concept in few rows or groups.
     Without, a logistic regression's p-values are, if anything, too large for a rare concept.
     """
-    needed = np.zeros(A.shape[1], dtype=bool)
-    if units is not None:
-        needed[:] = True
-    elif not predictor.classification and len(predictor.kept):
-        needed[predictor.kept] = misleads_t_test(A[:, predictor.kept], y)
-    return needed
+    units = robust_units(cov_type, rows.groups, len(rows.y))
+    design = rows.design[:, predictor.kept]
+    positions = np.searchsorted(
+        predictor.kept, rows.covariates.shape[1] + np.flatnonzero(is_tested)
+    )
+    if units is None:
+        if predictor.classification or not len(positions):
+            return [], []
+        positions = positions[misleads_t_test(design, rows.y)[positions]]
+    pvalues = permutation_pvalues(
+        design,
+        rows.y,
+        columns=positions,
+        n_permutations=n_permutations,
+        random_state=random_state,
+        groups=units,
+    )
+    return predictor.kept[positions] - rows.covariates.shape[1], pvalues
 
 
-def _note(j, table, predictor, A):
+def _note(j, table, predictor, rows):
     """Say in a few words why a hypothesis is untested, or how its p-value came about."""
-    if j in predictor.depends_on:
-        return _note_left_out(j, predictor.depends_on[j], table["hypothesis"], A)
+    column = rows.covariates.shape[1] + j
+    if column in predictor.depends_on:
+        names = [*rows.covariates.columns, *table["hypothesis"]]
+        return _note_left_out(column, predictor.depends_on[column], names, rows.design)
     n_present = table["n_present"][j]
-    n_absent = len(A) - n_present
+    n_absent = len(rows.y) - n_present
     if min(n_present, n_absent) < MIN_ROWS:
         found = f"present in {n_present}" if n_present < MIN_ROWS else f"absent from {n_absent}"
         return f"untested: {found} rows, {MIN_ROWS} are needed"
@@ -150,9 +171,9 @@ def _note(j, table, predictor, A):
     return ", ".join(notes)
 
 
-def _note_left_out(j, others, names, A):
+def _note_left_out(column, others, names, design):
     if not others:
         return "untested: constant"
-    is_copy = len(others) == 1 and np.array_equal(A[:, j], A[:, others[0]])
+    is_copy = len(others) == 1 and np.array_equal(design[:, column], design[:, others[0]])
     named = ", ".join(repr(str(names[k])) for k in others)
     return f"untested: {'copy of' if is_copy else 'follows exactly from'} {named}"

@@ -30,6 +30,9 @@ class Rows(NamedTuple):
 
     n_dropped : int
         Rows left out because of a NaN.
+
+    covariates : DataFrame of shape (n_rows, n_covariates)
+        Of no columns where there are none.
     """
 
     A: np.ndarray
@@ -37,9 +40,19 @@ class Rows(NamedTuple):
     groups: np.ndarray | None
     annotated: np.ndarray
     n_dropped: int
+    covariates: pd.DataFrame
+
+    @property
+    def design(self):
+        """Covariates and annotations side by side.
+
+        Covariates come first, so that an annotation that follows from them is left out, and
+        not the other way round.
+        """
+        return np.column_stack([self.covariates.to_numpy(), self.A])
 
 
-def complete_rows(annotations, y, groups=None):
+def complete_rows(annotations, y, groups=None, covariates=None):
     """Choose the rows without NaN, and the columns with any annotation.
 
     Parameters
@@ -49,6 +62,8 @@ def complete_rows(annotations, y, groups=None):
     y : ndarray of shape (n_samples,)
 
     groups : array-like of shape (n_samples,), default=None
+
+    covariates : DataFrame of shape (n_samples, n_covariates), default=None
 
     Returns
     -------
@@ -75,7 +90,10 @@ def complete_rows(annotations, y, groups=None):
     if codes is not None:
         codes = _check_groups(codes[complete], len(y) - n_dropped)
     kept = annotations[complete][:, is_annotated]
-    return Rows(kept, y[complete], codes, np.flatnonzero(is_annotated), n_dropped)
+    covariates = pd.DataFrame(index=range(len(y))) if covariates is None else covariates
+    return Rows(
+        kept, y[complete], codes, np.flatnonzero(is_annotated), n_dropped, covariates[complete]
+    )
 
 
 def _check_groups(groups, n_samples):

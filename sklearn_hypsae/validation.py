@@ -12,7 +12,8 @@ from sklearn.utils import ClassifierTags, RegressorTags, check_random_state, col
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._hypothesis_table import correct, tabulate
+from ._covariates import covariate_frame
+from ._hypothesis_table import coefficient_table, correct, tabulate
 from ._regression import COV_TYPES
 from ._sklearn import Interval, StrOptions, fit_context
 from ._statistics import CORRECTIONS, Predictor, cross_fitted_score
@@ -98,6 +99,8 @@ class HypothesisValidator(SelectorMixin, BaseEstimator):
         - auc or r2 : of the regression on the very rows it was fitted on, as the paper
           reports it. It flatters: with 20 columns of noise and 640 rows the AUC is .60.
         - auc_cv or r2_cv : the same cross-fitted over five folds; the one to quote.
+        - auc_cv_covariates or r2_cv_covariates : cross-fitted, of the covariates alone; only
+          where there are any.
         - n_significant, n_hypotheses, n_tested : counts of hypotheses.
         - p_threshold : the largest p-value that is significant; None where that depends on the
           other p-values (holm, fdr_bh, fdr_by).
@@ -112,8 +115,11 @@ class HypothesisValidator(SelectorMixin, BaseEstimator):
         and the columns of X not left out. Under separation it is the weighted binomial fit
         equivalent to the penalised one: take p-values from ``hypotheses_``.
 
+    covariates_ : DataFrame of shape (n_covariates, n_statistics)
+        Coefficients of the covariates, as for the hypotheses; empty without covariates.
+
     intercept_ : float
-        Intercept of the regression.
+        Intercept of the regression; covariates are held at their means.
 
     coef_ : ndarray of shape (n_hypotheses,)
         Coefficients; 0 for columns left out.
@@ -148,6 +154,10 @@ class HypothesisValidator(SelectorMixin, BaseEstimator):
     says "penalised fit".
 
     With groups, standard errors are cluster-robust, for the regression and for separation.
+
+    With covariates, coefficients and their p-values are given the covariates, separation is
+    not. Both auc and r2 are then of hypotheses and covariates together, and predictions hold the
+    covariates at their means.
 
     Two kinds of regression p-values are too small on noise, so that permutation p-values decide
     in their stead ("judged by permutation"): those of rare concepts where y is skewed or
@@ -207,7 +217,7 @@ class HypothesisValidator(SelectorMixin, BaseEstimator):
         self.random_state = random_state
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, groups=None):
+    def fit(self, X, y, groups=None, *, covariates=None):
         """Test every column of X against y.
 
         Parameters
@@ -220,6 +230,12 @@ class HypothesisValidator(SelectorMixin, BaseEstimator):
 
         groups : array-like of shape (n_samples,), default=None
             Rows of one group (chunks of a document, texts of an author) depend on each other.
+
+        covariates : DataFrame, array-like of shape (n_samples, n_covariates), str or list of \
+                str, default=None
+            What else may explain y: hypotheses are tested given it. Columns that are not numeric
+            become one indicator a category. Names stand for what is made from the texts in the
+            index of X: "n_words", "log_n_words", "n_characters".
 
         Returns
         -------
@@ -235,13 +251,15 @@ class HypothesisValidator(SelectorMixin, BaseEstimator):
         target = check_target(
             y, task=self.task, n_samples=len(annotations), caller=type(self).__name__
         )
-        rows = complete_rows(annotations, target.values, groups)
+        if covariates is not None:
+            covariates = covariate_frame(covariates, X)
+        rows = complete_rows(annotations, target.values, groups, covariates)
         in_sample = rows_chose_hypotheses(X)
         cov_type = self._resolve_cov_type(rows.groups)
         random_state = check_random_state(self.random_state)
         self._set_task(target)
         predictor = Predictor(
-            rows.A,
+            rows.design,
             rows.y,
             classification=self.task_ == "classification",
             groups=rows.groups,
@@ -279,9 +297,17 @@ class HypothesisValidator(SelectorMixin, BaseEstimator):
 
     def _set_regression(self, predictor, rows):
         regression = predictor.regression
+        coefficients = np.zeros(rows.design.shape[1])
+        coefficients[predictor.kept] = regression.params[1:]
+        of_covariates, of_annotations = np.split(coefficients, [rows.covariates.shape[1]])
         self.coef_ = np.zeros(self.n_features_in_)
-        self.coef_[rows.annotated[predictor.kept]] = regression.params[1:]
-        self.intercept_ = float(regression.params[0])
+        self.coef_[rows.annotated] = of_annotations
+        held = rows.covariates.mean().to_numpy() @ of_covariates
+        self.intercept_ = float(regression.params[0] + held)
+        self.covariates_ = coefficient_table(predictor, rows.design.shape[1]).head(
+            len(of_covariates)
+        )
+        self.covariates_.insert(0, "covariate", rows.covariates.columns)
         self.result_ = regression.result
         self._means = np.zeros(self.n_features_in_)
         self._means[rows.annotated] = rows.A.mean(axis=0)
@@ -422,12 +448,24 @@ class HypothesisValidator(SelectorMixin, BaseEstimator):
 
 
 def _scores(predictor, rows, random_state):
+    """Score the regression in-sample and cross-fitted, and the covariates alone beside it."""
     name, score = ("auc", roc_auc_score) if predictor.classification else ("r2", r2_score)
-    cross_fitted = cross_fitted_score(
-        rows.A,
-        rows.y,
-        classification=predictor.classification,
-        groups=rows.groups,
-        random_state=random_state,
-    )
-    return {name: float(score(rows.y, predictor.predict(rows.A))), f"{name}_cv": cross_fitted}
+    # Both on the same folds.
+    seed = random_state.randint(np.iinfo(np.int32).max)
+
+    def cross_fitted(design):
+        return cross_fitted_score(
+            design,
+            rows.y,
+            classification=predictor.classification,
+            groups=rows.groups,
+            random_state=seed,
+        )
+
+    scores = {
+        name: float(score(rows.y, predictor.predict(rows.design))),
+        f"{name}_cv": cross_fitted(rows.design),
+    }
+    if rows.covariates.shape[1]:
+        scores[f"{name}_cv_covariates"] = cross_fitted(rows.covariates.to_numpy())
+    return scores

@@ -1,6 +1,7 @@
 """Synthetic annotations with a target, made again from a seed wherever they are needed."""
 
 import numpy as np
+import pandas as pd
 
 PEER_CASES = {
     "binary": {"seed": 1, "n_samples": 800, "classification": True},
@@ -32,3 +33,10 @@ def names_of(annotations):
 def draw_annotations(rng, n_samples, prevalence):
     """Draw independent annotations, one column a prevalence."""
     return (rng.random((n_samples, len(prevalence))) < prevalence).astype(float)
+
+
+def annotated_frame(name="binary"):
+    """Draw a case as a frame whose index is texts of different lengths."""
+    annotations, y, _ = make_case(name)
+    texts = pd.Index([f"text {i}" + " more" * (i % 7) for i in range(len(y))], name="text")
+    return pd.DataFrame(annotations, index=texts, columns=names_of(annotations)), y

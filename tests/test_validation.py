@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
-from annotated import PEER_CASES, draw_annotations, make_case, names_of
+from annotated import PEER_CASES, annotated_frame, draw_annotations, make_case
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.model_selection import cross_val_predict, cross_val_score
 from sklearn.utils.estimator_checks import (
@@ -26,7 +26,7 @@ from sklearn.utils.estimator_checks import (
 )
 
 from sklearn_hypsae import HypothesisValidator
-from sklearn_hypsae._texts import FIT_ROWS_ATTR, mark_fit_rows, text_index
+from sklearn_hypsae._texts import FIT_ROWS_ATTR, mark_fit_rows
 
 PEER = json.loads((Path(__file__).parent / "data" / "peer_score_hypotheses.json").read_text())
 VALIDATORS = [
@@ -34,12 +34,6 @@ VALIDATORS = [
     HypothesisValidator(task="classification"),
     HypothesisValidator(task="regression"),
 ]
-
-
-def annotated_frame(name="binary"):
-    annotations, y, _ = make_case(name)
-    texts = text_index([f"text {i}" for i in range(len(y))])
-    return pd.DataFrame(annotations, index=texts, columns=names_of(annotations)), y
 
 
 # scikit-learn's grammar
@@ -377,210 +371,3 @@ def test_says_nothing_where_other_rows_chose_or_it_cannot_be_known(mark, expecte
         warnings.simplefilter("error")
         validator = HypothesisValidator().fit(frame, y)
     assert validator.metrics_["in_sample"] is expected
-
-
-# Annotations that are missing
-
-
-def test_rows_with_a_missing_annotation_are_dropped_and_counted():
-    frame, y = annotated_frame()
-    holes = frame.copy()
-    holes.iloc[[3, 10, 11], [0, 5, 5]] = np.nan
-    validator = HypothesisValidator().fit(holes, y)
-    complete = holes.notna().all(axis=1).to_numpy()
-    expected = HypothesisValidator().fit(frame[complete], y[complete])
-    pd.testing.assert_frame_equal(validator.hypotheses_, expected.hypotheses_)
-    assert validator.metrics_["n_rows_dropped"] == 3
-    assert validator.metrics_["n_rows"] == len(y) - 3
-
-
-def test_a_missing_annotation_counts_as_the_mean_when_predicting():
-    frame, y = annotated_frame()
-    validator = HypothesisValidator().fit(frame, y)
-    row = frame.iloc[[0]].copy()
-    filled = row.copy()
-    row.iloc[0, 2], filled.iloc[0, 2] = np.nan, frame.iloc[:, 2].mean()
-    np.testing.assert_allclose(validator.predict_proba(row), validator.predict_proba(filled))
-
-
-def test_a_column_without_any_annotation_is_left_out_by_name_and_costs_no_row():
-    frame, y = annotated_frame()
-    expected = HypothesisValidator(correction="none").fit(frame.drop(columns="concept 4"), y)
-    frame["concept 4"] = np.nan
-    validator = HypothesisValidator(correction="none").fit(frame, y)
-    table = validator.hypotheses_.set_index("hypothesis")
-    assert table.loc["concept 4", "note"] == "untested: not annotated in any row"
-    assert not table.loc["concept 4", "significant"]
-    assert validator.metrics_["n_rows_dropped"] == 0
-    pd.testing.assert_frame_equal(
-        table.drop(index="concept 4"), expected.hypotheses_.set_index("hypothesis")
-    )
-    assert validator.predict_proba(frame).shape == (len(y), 2)
-
-
-def test_warns_where_most_rows_are_incomplete():
-    frame, y = annotated_frame()
-    frame.iloc[: len(y) // 2 + 1, 0] = np.nan
-    with pytest.warns(UserWarning, match="401 of 800 rows have a NaN"):
-        HypothesisValidator().fit(frame, y)
-
-
-# Annotations a regression cannot use
-
-
-def test_constant_and_duplicate_columns_are_named_and_still_count():
-    frame, y = annotated_frame()
-    expected = HypothesisValidator().fit(frame, y)
-    frame["always"], frame["again"] = 1.0, frame["concept 1"]
-    frame["either"] = 1 - frame["concept 0"]
-    validator = HypothesisValidator().fit(frame, y)
-    notes = validator.hypotheses_.set_index("hypothesis")["note"]
-    assert notes["always"] == "untested: constant"
-    assert notes["again"] == "untested: copy of 'concept 1'"
-    assert notes["either"] == "untested: follows exactly from 'concept 0'"
-    untested = validator.hypotheses_.tail(3)
-    assert untested[["regression_pval", "corrected_pval"]].isna().all(axis=None)
-    assert not untested["significant"].any()
-    tested = validator.hypotheses_.head(12)
-    np.testing.assert_allclose(
-        tested["regression_pval"], expected.hypotheses_["regression_pval"], atol=1e-10
-    )
-    np.testing.assert_allclose(
-        tested["corrected_pval"], np.minimum(1, tested["regression_pval"] * 15)
-    )
-    np.testing.assert_allclose(
-        validator.predict_proba(frame), expected.predict_proba(frame.iloc[:, :12]), atol=1e-10
-    )
-
-
-def test_a_sum_of_other_columns_is_named():
-    rng = np.random.default_rng(0)
-    kinds = rng.integers(0, 3, 300)
-    frame = pd.DataFrame({"a": kinds == 0, "b": kinds == 1, "a or b": kinds < 2}).astype(float)
-    table = HypothesisValidator().fit(frame, rng.normal(size=300)).hypotheses_
-    assert list(table["note"]) == ["", "", "untested: follows exactly from 'a', 'b'"]
-
-
-@pytest.mark.parametrize(
-    ("n_present", "note"),
-    [
-        (19, "untested: present in 19 rows, 20 are needed"),
-        (20, ""),
-        (780, ""),
-        (781, "untested: absent from 19 rows, 20 are needed"),
-    ],
-)
-def test_a_concept_with_fewer_than_20_rows_on_either_side_is_untested(n_present, note):
-    frame, y = annotated_frame()
-    frame["rare"] = (np.random.default_rng(0).permutation(800) < n_present).astype(float)
-    row = HypothesisValidator().fit(frame, y).hypotheses_.iloc[-1]
-    assert row["note"] == note
-    assert row["n_present"] == n_present
-    assert np.isnan(row["regression_pval"]) == np.isnan(row["separation_pvalue"]) == bool(note)
-    assert np.isfinite(row["regression_coef"]) and np.isfinite(row["separation_score"])
-
-
-def test_separated_classes_get_a_penalised_fit_that_says_so():
-    annotations, y, _ = make_case("binary")
-    rng = np.random.default_rng(0)
-    gives_away = ((y == 1) & (rng.random(len(y)) < 0.3)).astype(float)
-    data = np.column_stack([annotations, gives_away])
-    validator = HypothesisValidator().fit(data, y)
-    table = validator.hypotheses_
-    assert (table["note"] == "penalised fit").all()
-    assert np.isfinite(table["regression_coef"]).all()
-    assert 2 < table["regression_coef"].iloc[-1] < 10
-    assert table["regression_pval"].iloc[-1] < 1e-10
-    np.testing.assert_allclose(
-        validator.result_.params, np.r_[validator.intercept_, validator.coef_], atol=1e-6
-    )
-
-
-@pytest.mark.parametrize("with_groups", [False, True])
-def test_a_penalised_fit_does_not_call_noise_significant(with_groups):
-    rng = np.random.default_rng(3)
-    small = []
-    for _ in range(25):
-        y = rng.integers(0, 2, 300).astype(float)
-        noise = draw_annotations(rng, 300, np.linspace(0.15, 0.5, 5))
-        # Separates, and is too rare to be tested.
-        giveaway = ((y == 1) & (rng.random(300) < 0.06)).astype(float)
-        groups = np.arange(300) // 3 if with_groups else None
-        table = (
-            HypothesisValidator(n_permutations=0)
-            .fit(np.column_stack([noise, giveaway]), y, groups=groups)
-            .hypotheses_
-        )
-        assert table["note"].iloc[0] == "penalised fit"
-        small.append(table["regression_pval"].head(5) < 0.05)
-    assert 0.02 < np.mean(small) < 0.08
-
-
-@pytest.mark.parametrize("seed", range(60))
-def test_degenerate_annotations_never_crash(seed):
-    rng = np.random.default_rng(seed)
-    n_samples = int(rng.choice([4, 7, 12, 30, 90]))
-    classification = seed % 2 == 0
-    y = rng.integers(0, 2, n_samples) if classification else rng.lognormal(size=n_samples)
-    y[:2] = 0, 1
-    kinds = [
-        lambda: np.zeros(n_samples),
-        lambda: np.ones(n_samples),
-        lambda: np.arange(n_samples) == rng.integers(n_samples),
-        lambda: y > np.median(y),
-        lambda: y == y.max(),
-        lambda: rng.random(n_samples) < 0.4,
-        lambda: rng.random(n_samples) < 0.4,
-        lambda: rng.exponential(1e-6, n_samples),
-        lambda: rng.exponential(1e6, n_samples),
-    ]
-    columns = [kinds[k]().astype(float) for k in rng.integers(len(kinds), size=20)]
-    columns += [columns[0], 1 - columns[1], columns[2] + columns[3]]
-    A = np.column_stack(columns)[:, rng.permutation(23)[: rng.integers(1, 24)]]
-    groups = np.arange(n_samples) // 3 if seed % 3 == 0 else None
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        validator = HypothesisValidator(task="classification" if classification else "regression")
-        validator.fit(A, y, groups=groups)
-        predicted = validator.predict(A)
-    table = validator.hypotheses_
-    assert len(table) == A.shape[1]
-    assert np.isfinite(validator.coef_).all() and np.isfinite(np.asarray(predicted, float)).all()
-    untested = table["regression_pval"].isna()
-    assert (table["note"].str.startswith("untested") == untested).all()
-    assert not table["significant"][untested].any()
-    assert table["regression_pval"].dropna().between(0, 1).all()
-
-
-# Bad input, one sentence each
-
-
-def test_bad_input_is_refused_in_one_sentence():
-    frame, y = annotated_frame()
-    validator = HypothesisValidator()
-    nothing, disjoint = frame * np.nan, frame.copy()
-    disjoint.iloc[::2, 0], disjoint.iloc[1::2, 1] = np.nan, np.nan
-    one_class = frame.copy()
-    one_class.iloc[y == 1, 0] = np.nan
-    with_nan = np.where(np.arange(800) == 7, np.nan, y)
-    for X, target, groups, match in [
-        (nothing, y, None, "every annotation in X is NaN"),
-        (disjoint, y, None, "each of the 800 rows of X has a NaN"),
-        (one_class, y, None, "one class or value only in the"),
-        (frame, np.ones(800), None, "constant target"),
-        (frame, with_nan, None, "NaN in y .* position 7"),
-        (frame, y[:-1], None, "800 rows in X but 799 values in y"),
-        (frame, y, np.ones(799), "800 rows in X but 799 values in groups"),
-        (frame, y, np.ones(800), "all 800 rows are in one group"),
-        (frame, y, [None, *range(799)], "missing values in groups in 1 of 800 rows"),
-    ]:
-        with pytest.raises(ValueError, match=match) as caught:
-            validator.fit(X, target, groups=groups)
-        assert "\n" not in str(caught.value)
-
-
-def test_scoring_on_other_labels_is_refused():
-    frame, y = annotated_frame()
-    validator = HypothesisValidator().fit(frame, y)
-    with pytest.raises(ValueError, match="1 other label"):
-        validator.score(frame, y * 2)
