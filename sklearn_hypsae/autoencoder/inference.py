@@ -51,7 +51,9 @@ def encode(X, weights, *, k, threshold, signed, device):
 
 def _encode_chunk(module, X, threshold, device):
     """Values, neurons and number of active neurons per row."""
-    centred, dense = module(torch.from_numpy(X).to(device))
+    # torch warns of memory it may not write to, such as the values of a frame.
+    writable = X if X.flags.writeable else X.copy()
+    centred, dense = module(torch.from_numpy(writable).to(device))
     code = module.code(centred, dense, module.pattern(dense, threshold))
     active = code.values != 0
     bags = code.pattern.bags[active].cpu().numpy()
