@@ -1,6 +1,6 @@
-"""Statistics of annotations against a target, one column at a time or over all rows.
+"""Statistics of annotations against a target, one column at a time.
 
-Functions of arrays, without estimator state. statsmodels and scikit-learn do the arithmetic.
+Functions of arrays, without estimator state. statsmodels and scipy do the arithmetic.
 """
 
 import warnings
@@ -8,15 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
-from scipy.special import expit
-from sklearn.metrics import r2_score, roc_auc_score
-from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
 from ._optional import import_optional
-from ._regression import fit_regression, independent_columns
+from ._regression import fit_regression
 
 CORRECTIONS = ("bonferroni", "holm", "fdr_bh", "fdr_by", "none")
-N_FOLDS = 5
 
 
 def presence(A):
@@ -156,103 +152,3 @@ def correct_pvalues(pvalues, *, method):
     multitest = import_optional("statsmodels.stats.multitest", purpose="HypothesisValidator")
     corrected = multitest.multipletests(np.where(untested, 1.0, pvalues), method=method)[1]
     return np.where(untested, np.nan, corrected)
-
-
-class Predictor:
-    """The joint regression as a function of annotations, left-out columns included.
-
-    Parameters
-    ----------
-    A : ndarray of shape (n_samples, n_columns)
-    y : ndarray of shape (n_samples,)
-    classification : bool
-    groups : ndarray of int of shape (n_samples,), default=None
-    cov_type : str, default="nonrobust"
-    inference : bool, default=True
-
-    Attributes
-    ----------
-    kept : ndarray of int
-        Columns in the regression.
-
-    depends_on : dict of int to list of int
-        Columns left out, with what they follow from (nothing: constant).
-
-    regression : Regression
-    """
-
-    def __init__(self, A, y, *, classification, groups=None, cov_type="nonrobust", inference=True):
-        self.classification = classification
-        self.kept, self.depends_on = independent_columns(A)
-        self.regression = fit_regression(
-            A[:, self.kept],
-            y,
-            classification=classification,
-            groups=groups,
-            cov_type=cov_type,
-            inference=inference,
-        )
-
-    def predict(self, A):
-        """Give the expected target: a probability, or a number."""
-        params = self.regression.params
-        linear = params[0] + A[:, self.kept] @ params[1:]
-        return expit(linear) if self.classification else linear
-
-
-def cross_fitted_score(A, y, *, classification, groups=None, random_state=0):
-    """Score the regression on rows that did not fit it.
-
-    Five folds: stratified for a classification, never with one group on both sides. The AUC is
-    the mean over the folds, because predictions of different fits cannot be ranked against
-    each other; R² is taken over the held-out predictions of all rows.
-
-    Parameters
-    ----------
-    A : ndarray of shape (n_samples, n_columns)
-    y : ndarray of shape (n_samples,)
-    classification : bool
-    groups : ndarray of int of shape (n_samples,), default=None
-    random_state : int or RandomState instance, default=0
-        Shuffles rows into folds, because they may come sorted by y.
-
-    Returns
-    -------
-    score : float
-        AUC or R²; NaN where there are too few rows, groups or rows of a class to fold.
-    """
-    folds = _folds(y, classification, groups, random_state)
-    if folds is None:
-        return np.nan
-    predicted = np.full(len(y), np.nan)
-    aucs = []
-    with warnings.catch_warnings():
-        # scikit-learn warns of classes in few groups; folds without both are skipped below.
-        warnings.simplefilter("ignore", UserWarning)
-        splits = list(folds.split(A, y, groups))
-    for train, test in splits:
-        if np.ptp(y[train]) == 0:
-            continue
-        predictor = Predictor(A[train], y[train], classification=classification, inference=False)
-        predicted[test] = predictor.predict(A[test])
-        if classification and np.ptp(y[test]) > 0:
-            aucs.append(roc_auc_score(y[test], predicted[test]))
-    if classification:
-        return float(np.mean(aucs)) if aucs else np.nan
-    done = ~np.isnan(predicted)
-    return float(r2_score(y[done], predicted[done])) if done.sum() > 1 else np.nan
-
-
-def _folds(y, classification, groups, random_state):
-    """Choose the folds; None where not even two can be made."""
-    n_units = len(y) if groups is None else len(np.unique(groups))
-    n_folds = min(N_FOLDS, n_units)
-    if classification:
-        rarest = int(min(y.sum(), len(y) - y.sum()))
-        n_folds = min(n_folds, rarest)
-    if n_folds < 2:
-        return None
-    options = {"n_splits": n_folds, "shuffle": True, "random_state": random_state}
-    if classification:
-        return StratifiedKFold(**options) if groups is None else StratifiedGroupKFold(**options)
-    return KFold(**options) if groups is None else GroupKFold(**options)

@@ -5,8 +5,10 @@ import pytest
 import statsmodels.api as sm
 from annotated import draw_annotations, make_case
 from scipy import stats
+from sklearn.metrics import r2_score, roc_auc_score
 from statsmodels.stats.multitest import multipletests
 
+from sklearn_hypsae._cross_fitting import _mean_auc, _r2, cross_fit, held_out_score
 from sklearn_hypsae._permutation import misleads_t_test, permutation_pvalues
 from sklearn_hypsae._regression import (
     firth_logistic,
@@ -17,7 +19,6 @@ from sklearn_hypsae._regression import (
 from sklearn_hypsae._statistics import (
     CORRECTIONS,
     correct_pvalues,
-    cross_fitted_score,
     presence,
     separation,
 )
@@ -223,9 +224,62 @@ def test_a_perfect_fit_is_significant_and_no_reason_for_permutations():
 def test_the_cross_fitted_score_needs_two_folds():
     A = np.arange(6.0)[:, None]
     one_positive = np.array([0, 0, 0, 0, 0, 1.0])
-    assert np.isnan(cross_fitted_score(A, one_positive, classification=True))
-    alternating = np.tile([0.0, 1.0], 3)
-    assert np.isnan(
-        cross_fitted_score(A, alternating, classification=False, groups=np.zeros(6, int))
+    assert cross_fit(A, one_positive, classification=True) is None
+    one_group = np.zeros(6, int)
+    assert cross_fit(A, np.tile([0.0, 1.0], 3), classification=False, groups=one_group) is None
+    assert np.isnan(held_out_score(None, one_positive, classification=True)).all()
+
+
+@pytest.mark.parametrize("case", ["binary", "stars"])
+def test_the_cross_fitted_score_is_that_of_predictions_of_unseen_rows(case):
+    annotations, y, classification = make_case(case)
+    held_out = cross_fit(annotations, y, classification=classification)
+    predicted, rows, fold = held_out
+    assert sorted(rows) == list(range(len(y)))
+    for k in range(5):
+        train = np.setdiff1d(rows, rows[fold == k])
+        model = sm.Logit if classification else sm.OLS
+        options = {"disp": 0} if classification else {}
+        fit = model(y[train], sm.add_constant(annotations[train])).fit(**options)
+        expected = fit.predict(sm.add_constant(annotations[rows[fold == k]]))
+        np.testing.assert_allclose(predicted[fold == k], expected, atol=1e-8)
+    score, low, high = held_out_score(held_out, y, classification=classification)
+    if classification:
+        aucs = [roc_auc_score(y[rows[fold == k]], predicted[fold == k]) for k in range(5)]
+        assert score == pytest.approx(np.mean(aucs), abs=1e-12)
+    else:
+        assert score == pytest.approx(r2_score(y[rows], predicted), abs=1e-12)
+    assert low < score < high
+
+
+@pytest.mark.parametrize("classification", [True, False])
+def test_resampled_scores_are_those_of_scikit_learn_with_counts_as_weights(classification):
+    rng = np.random.default_rng(0)
+    predicted = rng.integers(0, 8, 60) / 8
+    y = (rng.random(60) < predicted).astype(float) + (0 if classification else 1e6)
+    counts = rng.integers(0, 4, size=(5, 60)).astype(float)
+    score, reference = (_mean_auc, roc_auc_score) if classification else (_r2, r2_score)
+    predicted += 0 if classification else 1e6
+    np.testing.assert_allclose(
+        score(y, predicted, np.zeros(60), counts),
+        [reference(y, predicted, sample_weight=row) for row in counts],
+        atol=1e-9,
     )
-    assert cross_fitted_score(A, 2 * A[:, 0], classification=False) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("with_groups", [False, True])
+def test_the_bootstrap_interval_covers_what_other_samples_give(with_groups):
+    def draw(seed):
+        rng = np.random.default_rng(seed)
+        groups = np.repeat(np.arange(60), 5)
+        annotations = draw_annotations(rng, 300, [0.3, 0.5])
+        y = annotations @ [1.0, 0.5] + rng.normal(size=60)[groups] + rng.normal(size=300)
+        groups = groups if with_groups else None
+        held_out = cross_fit(annotations, y, classification=False, groups=groups)
+        return held_out_score(held_out, y, classification=False, groups=groups)
+
+    results = np.array([draw(seed) for seed in range(40)])
+    scores, low, high = results.T
+    covered = np.mean((low < np.median(scores)) & (np.median(scores) < high))
+    assert 0.85 <= covered <= 1
+    assert np.mean(high - low) < 6 * np.std(scores)
