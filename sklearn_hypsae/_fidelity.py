@@ -1,6 +1,7 @@
 """How well yes/no annotations of texts agree with the neuron they are meant to describe."""
 
 import numpy as np
+from sklearn.metrics import roc_auc_score
 
 METRICS = ("f1", "precision", "recall", "correlation")
 
@@ -11,7 +12,7 @@ def fidelity(annotations, fires, activations):
     Parameters
     ----------
     annotations : ndarray of shape (n_texts,)
-        1 present, 0 absent, NaN where the request failed; those are left out.
+        1 present, 0 absent, or a probability; NaN where the request failed, which is left out.
 
     fires : ndarray of shape (n_texts,) of bool
         Whether the text counts as firing the neuron.
@@ -22,8 +23,9 @@ def fidelity(annotations, fires, activations):
     Returns
     -------
     scores : dict
-        ``f1``, ``precision`` and ``recall`` of the annotation for ``fires``, the Pearson
-        ``correlation`` of annotation and activation, and ``n_scored``, the number of texts
+        ``f1``, ``precision`` and ``recall`` of the annotation, present above one half, for
+        ``fires``, the Pearson ``correlation`` of annotation and activation, ``auc`` of the
+        annotation for ``fires`` and ``n_scored``, the number of texts
         they rest on. All NaN where the texts scored do not hold both kinds; annotations
         that never vary have correlation 0, ones that are never 1 have precision 0.
 
@@ -39,9 +41,9 @@ def fidelity(annotations, fires, activations):
     (0.8, 1.0)
     """
     scored = ~np.isnan(annotations)
-    present, fires = annotations[scored] > 0, np.asarray(fires, bool)[scored]
+    present, fires = annotations[scored] > 0.5, np.asarray(fires, bool)[scored]
     if fires.all() or not fires.any():
-        return {**dict.fromkeys(METRICS, np.nan), "n_scored": int(scored.sum())}
+        return {**dict.fromkeys((*METRICS, "auc"), np.nan), "n_scored": int(scored.sum())}
     hits = np.count_nonzero(present & fires)
     precision = hits / present.sum() if present.any() else 0.0
     recall = hits / fires.sum()
@@ -50,6 +52,7 @@ def fidelity(annotations, fires, activations):
         "precision": float(precision),
         "recall": float(recall),
         "correlation": _correlation(annotations[scored], activations[scored]),
+        "auc": float(roc_auc_score(fires, annotations[scored])),
         "n_scored": int(scored.sum()),
     }
 

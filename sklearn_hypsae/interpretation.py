@@ -5,39 +5,28 @@ from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._fidelity import fidelity
-from ._keyphrases import (
-    hypothesis_to_phrases,
-    learn_keyphrases,
-    match_phrases,
-    phrases_to_hypothesis,
+from ._fidelity import METRICS
+from ._interpreting import (
+    interpretation_table,
+    keyphrase_rows,
+    llm_rows,
+    own_rows,
+    unique_names,
 )
-from ._sampling import column_of, draw_examples, first_rows, nearest_by_tfidf
+from ._keyphrases import hypothesis_to_phrases, match_phrases
 from ._sklearn import HasMethods, Interval, StrOptions, fit_context
 from ._targets import check_target
 from ._texts import check_texts, like_input, mark_fit_rows, texts_of
 from .llm.annotation import annotate
-from .llm.describing import Asking, describe
+from .llm.describing import Asking
 from .llm.names import chat_model
+from .llm.prompts import check_prompt
 from .llm.runner import running
 from .llm.usage import no_usage
-
-INTERPRETATION_COLUMNS = [
-    "neuron",
-    "hypothesis",
-    "candidates",
-    "f1",
-    "precision",
-    "recall",
-    "correlation",
-    "n_scoring_examples",
-    "scored_on",
-]
 
 
 class LLMInterpreter(TransformerMixin, BaseEstimator):
@@ -88,8 +77,8 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         Texts per neuron, none of which the model was shown, on which fidelity is scored.
         0: no scoring.
 
-    scoring_metric : {"f1", "precision", "recall", "correlation"}, default="f1"
-        What decides between candidates.
+    scoring_metric : {"f1", "precision", "recall", "correlation", "auc"}, default="f1"
+        What decides between candidates; "auc" needs ``soft_labels``.
 
     temperature : float, default=None
         Sampling temperature of all requests. None: the server's own.
@@ -119,6 +108,22 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
     verbose : bool, default=False
         Show progress bars.
 
+    refine : bool, default=False
+        Show the model which texts its wording missed and which it wrongly covers, and keep
+        its second wording where that does better. One half of the scoring examples supplies
+        the mistakes, the other half decides.
+
+    soft_labels : bool, default=False
+        Annotate with the probability of yes, where the server gives log-probabilities, and
+        score fidelity as AUC too.
+
+    max_tokens_total : int, default=None
+        As ``max_requests``, for prompt and completion tokens together.
+
+    interpretation_prompt, annotation_prompt : str, default=None
+        Instead of ``INTERPRET``, and of ``ANNOTATE`` or ``ANNOTATE_MANY``, in
+        :mod:`sklearn_hypsae.llm.prompts`, with the same placeholders.
+
     Attributes
     ----------
     hypotheses_ : list of str
@@ -134,7 +139,8 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
 
     usage_ : dict
         Since fit: ``requests`` sent, answers ``cached``, requests ``retried`` and ``failed``
-        for good, ``prompt_tokens``, ``completion_tokens`` and ``seconds`` spent waiting.
+        for good, ``prompt_tokens``, ``completion_tokens``, ``seconds`` spent waiting, and
+        ``money`` where the client has prices, else None.
 
     n_features_in_ : int
         Number of columns seen in fit.
@@ -182,7 +188,7 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         "max_words_per_example": [Interval(Integral, 1, None, closed="left"), None],
         "n_candidates": [Interval(Integral, 1, None, closed="left")],
         "n_scoring_examples": [Interval(Integral, 0, None, closed="left")],
-        "scoring_metric": [StrOptions({"f1", "precision", "recall", "correlation"})],
+        "scoring_metric": [StrOptions({"f1", "precision", "recall", "correlation", "auc"})],
         "temperature": [Interval(Real, 0, None, closed="left"), None],
         "max_tokens": [Interval(Integral, 1, None, closed="left"), None],
         "task_specific_instructions": [str, None],
@@ -191,6 +197,11 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         "cache": [str, HasMethods("__fspath__"), None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
+        "refine": ["boolean"],
+        "soft_labels": ["boolean"],
+        "max_tokens_total": [Interval(Integral, 1, None, closed="left"), None],
+        "interpretation_prompt": [str, None],
+        "annotation_prompt": [str, None],
     }
 
     def __init__(
@@ -215,6 +226,11 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         cache="auto",
         random_state=None,
         verbose=False,
+        refine=False,
+        soft_labels=False,
+        max_tokens_total=None,
+        interpretation_prompt=None,
+        annotation_prompt=None,
     ):
         self.llm = llm
         self.annotator_llm = annotator_llm
@@ -235,6 +251,11 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         self.cache = cache
         self.random_state = random_state
         self.verbose = verbose
+        self.refine = refine
+        self.soft_labels = soft_labels
+        self.max_tokens_total = max_tokens_total
+        self.interpretation_prompt = interpretation_prompt
+        self.annotation_prompt = annotation_prompt
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, texts=None):
@@ -266,12 +287,13 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         self._check_before_fit(len(texts))
         self.usage_ = no_usage()
         if self.hypotheses is not None:
-            rows = self._own_hypotheses()
+            rows = own_rows(self.hypotheses, has_model=self._has_model())
         elif self.llm is None:
             rows = self._describe_by_keyphrases(activations, texts, y)
         else:
             rows = self._describe_by_llm(activations, texts)
-        self.interpretations_ = pd.DataFrame(rows, columns=INTERPRETATION_COLUMNS)
+        metrics = (*METRICS, "auc") if self.soft_labels else METRICS
+        self.interpretations_ = interpretation_table(rows, metrics)
         self.hypotheses_ = self.interpretations_["hypothesis"].tolist()
         return self
 
@@ -333,16 +355,41 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         names : ndarray of shape (n_hypotheses,) of str
         """
         check_is_fitted(self)
-        return np.array(_made_unique(self.hypotheses_), dtype=object)
+        return np.array(unique_names(self.hypotheses_), dtype=object)
 
     def _check_before_fit(self, n_samples):
         """Refuse what cannot work, also for a caller that checks before any step works."""
-        self._check_ranges()
+        self._check_combinations()
         self._clients()
         if self.hypotheses is not None:
-            self._own_hypotheses()
-        else:
-            self._check_enough(n_samples)
+            own_rows(self.hypotheses, has_model=self._has_model())
+        elif n_samples < self.n_examples:
+            raise ValueError(
+                f"{type(self).__name__} got {n_samples} rows, fewer than "
+                f"n_examples={self.n_examples}: pass more rows, or set n_examples lower."
+            )
+
+    def _check_combinations(self):
+        """Refuse values that are wrong only together, and templates that lack a placeholder."""
+        low, high = (*self.quantile_range, None, None)[:2]
+        if len(self.quantile_range) != 2 or not 0 <= low < high <= 1:
+            raise ValueError(
+                f"quantile_range has to be two increasing numbers between 0 and 1, got "
+                f"{self.quantile_range!r}."
+            )
+        if self.soft_labels and self.concepts_per_request > 1:
+            raise ValueError("soft_labels needs one answer a request: set concepts_per_request=1.")
+        if self.scoring_metric == "auc" and not self.soft_labels:
+            raise ValueError('scoring_metric="auc" needs probabilities: set soft_labels=True.')
+        if self.interpretation_prompt is not None:
+            check_prompt(self.interpretation_prompt, "interpretation")
+        if self.annotation_prompt is not None:
+            several = self.concepts_per_request > 1
+            kind = "annotation of several" if several else "annotation"
+            check_prompt(self.annotation_prompt, kind)
+
+    def _has_model(self):
+        return self.llm is not None or self.annotator_llm is not None
 
     def _check_rows(self, X, texts, *, reset):
         """Activations (None where X is the texts themselves) and the texts of the rows."""
@@ -367,109 +414,49 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
                 model.check()
         return client, annotator
 
-    def _check_ranges(self):
-        low, high = (*self.quantile_range, None, None)[:2]
-        if len(self.quantile_range) != 2 or not 0 <= low < high <= 1:
-            raise ValueError(
-                f"quantile_range has to be two increasing numbers between 0 and 1, got "
-                f"{self.quantile_range!r}."
-            )
-
-    def _check_enough(self, n_samples):
-        if n_samples < self.n_examples:
-            raise ValueError(
-                f"{type(self).__name__} got {n_samples} rows, fewer than "
-                f"n_examples={self.n_examples}: pass more rows, or set n_examples lower."
-            )
-
-    def _own_hypotheses(self):
-        """Check the user's statements; they have no neuron and no fidelity."""
-        statements = list(self.hypotheses)
-        if not statements or not all(isinstance(s, str) and s.strip() for s in statements):
-            raise ValueError(
-                "hypotheses must be a list of at least one statement, each a string that is not "
-                "empty."
-            )
-        unquoted = [i for i, s in enumerate(statements) if not hypothesis_to_phrases(s)]
-        if unquoted and self.llm is None and self.annotator_llm is None:
-            raise ValueError(
-                f"Without a language model each of hypotheses has to quote the phrases to look "
-                f'for, such as \'mentions "refund" or "money back"\', but number {unquoted[0]} '
-                f"(from 0; {len(unquoted)} in all) quotes none: quote phrases, or give an llm."
-            )
-        return [(None, s, [s], *[np.nan] * 4, 0, None) for s in statements]
-
     def _describe_by_keyphrases(self, activations, texts, y):
-        """One row of ``interpretations_`` for each neuron that phrases set apart."""
         if y is not None:
             y = check_target(y, n_samples=len(texts), caller=type(self).__name__).values
-        phrases = learn_keyphrases(texts, activations, y)
-        described = np.flatnonzero([len(found) > 0 for found in phrases])
-        self._warn_undescribed(len(phrases), described)
-        matches = match_phrases(texts, [phrases[neuron] for neuron in described])
-        rows = []
-        for column, neuron in enumerate(described):
-            hypothesis = phrases_to_hypothesis(phrases[neuron])
-            activation = column_of(activations, neuron)
-            scores = fidelity(matches[:, column], activation > 0, activation)
-            rows.append(
-                (int(neuron), hypothesis, [hypothesis], *scores.values(), "fit rows"),
-            )
+        rows = keyphrase_rows(texts, activations, y)
+        self._warn_undescribed(activations.shape[1], rows)
         return rows
 
     def _describe_by_llm(self, activations, texts):
-        """One row of ``interpretations_`` for each neuron the model found words for."""
-        columns = sp.csc_array(activations) if sp.issparse(activations) else activations
-        n_neurons = activations.shape[1]
-        live = [neuron for neuron in range(n_neurons) if column_of(columns, neuron).max() > 0]
-        examples = self._draw_examples(columns, live, texts)
+        client, annotator = self._clients()
+        asking = Asking(
+            client,
+            annotator,
+            metric=self.scoring_metric,
+            instructions=self.task_specific_instructions,
+            prompt=self.interpretation_prompt,
+            refine=self.refine,
+            max_words=self.max_words_per_example,
+            options=self._request_options(),
+            annotating=self._annotating(),
+        )
         with self._running() as runner:
-            wordings, errors = describe(
-                runner, texts, lambda i: column_of(columns, live[i]), examples, self._asking()
-            )
-        self._warn_undescribed(n_neurons, [live[i] for i in wordings], errors)
-        return [
-            (live[i], found.hypothesis, found.candidates, *found.scores.values(), "unseen")
-            for i, found in sorted(wordings.items())
-        ]
-
-    def _draw_examples(self, columns, live, texts):
-        """Texts to show and to score on, for each live neuron."""
-        rng = check_random_state(self.random_state)
-        rows = first_rows(texts)
-        nearest = nearest_by_tfidf(texts) if self.negatives == "hard" and live else None
-        return [
-            draw_examples(
-                column_of(columns, neuron),
-                rows,
+            rows, errors = llm_rows(
+                runner,
+                texts,
+                activations,
+                asking,
+                negatives=self.negatives,
+                rng=check_random_state(self.random_state),
                 n_examples=self.n_examples,
                 n_scoring=self.n_scoring_examples,
                 n_candidates=self.n_candidates,
                 sampling=self.sampling,
                 quantile_range=self.quantile_range,
-                nearest=nearest,
-                rng=rng,
             )
-            for neuron in live
-        ]
-
-    def _asking(self):
-        client, annotator = self._clients()
-        return Asking(
-            client,
-            annotator,
-            metric=self.scoring_metric,
-            instructions=self.task_specific_instructions,
-            max_words=self.max_words_per_example,
-            options=self._request_options(),
-            annotating=self._annotating(),
-        )
+        self._warn_undescribed(activations.shape[1], rows, errors)
+        return rows
 
     def _running(self):
         return running(
             self.usage_,
             cache=self.cache,
             max_requests=self.max_requests,
+            max_tokens_total=self.max_tokens_total,
             verbose=bool(self.verbose),
         )
 
@@ -481,20 +468,22 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         return {
             "per_request": self.concepts_per_request,
             "max_words": self.max_words_per_example,
+            "prompt": self.annotation_prompt,
+            "soft": self.soft_labels,
             "options": self._request_options(),
         }
 
-    def _warn_undescribed(self, n_neurons, described, errors=()):
+    def _warn_undescribed(self, n_neurons, rows, errors=()):
         reason = "they are dead, or fire on texts that nothing sets apart"
         if errors:
             reason = f"they are dead, or the requests for them failed (the first: {errors[0]})"
-        if not len(described):
+        if not rows:
             raise ValueError(
                 f"{type(self).__name__} could put none of the {n_neurons} neurons into words: "
                 f"{reason}; train the autoencoder on more rows or with a smaller M, or see to "
                 "the language model."
             )
-        left_out = np.setdiff1d(np.arange(n_neurons), described)
+        left_out = np.setdiff1d(np.arange(n_neurons), [row["neuron"] for row in rows])
         if len(left_out):
             names = getattr(self, "feature_names_in_", None)
             named = ", ".join(str(names[i] if names is not None else i) for i in left_out)
@@ -502,7 +491,7 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
                 f"No words were found for {len(left_out)} of {n_neurons} neurons, which are left "
                 f"out ({named}): {reason}.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _annotate(self, texts):
@@ -532,14 +521,3 @@ def _holds_texts(X):
     if isinstance(X, pd.DataFrame):
         return X.shape[1] == 1 and not pd.api.types.is_numeric_dtype(X.dtypes.iloc[0])
     return getattr(X, "ndim", 1) == 1
-
-
-def _made_unique(names):
-    """Number the repeats of a name: a, a (2), a (3)."""
-    unique = []
-    for name in names:
-        candidate, number = name, 2
-        while candidate in unique:
-            candidate, number = f"{name} ({number})", number + 1
-        unique.append(candidate)
-    return unique

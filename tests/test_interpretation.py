@@ -20,9 +20,10 @@ from sklearn_hypsae import LLMInterpreter
 from sklearn_hypsae._fidelity import fidelity
 from sklearn_hypsae._sampling import draw_examples, firing_and_silent, first_rows
 from sklearn_hypsae._texts import FIT_ROWS_ATTR, text_index
-from sklearn_hypsae.llm import OpenAIChat, prompts
+from sklearn_hypsae.llm import OpenAIChat, estimate_cost, prompts
 
 WORDS = ["dog", "train", "soup", "rain", "piano", "garden", "doctor", "winter"]
+INTERPRETS = prompts.INTERPRET.split("{")[0]
 CONCEPTS = {f"mentions a {word}": [word] for word in WORDS}
 
 
@@ -90,7 +91,7 @@ def test_keyphrase_interpretations_say_what_their_fidelity_rests_on(keyphrases, 
     assert (table["scored_on"] == "fit rows").all()
     assert (table["n_scoring_examples"] == len(data[0])).all()
     assert table["f1"].min() > 0.9
-    assert set(keyphrases.usage_.values()) == {0}
+    assert set(keyphrases.usage_.values()) == {0, None}
 
 
 def test_a_target_changes_which_phrases_are_preferred(data):
@@ -197,7 +198,7 @@ def test_the_best_candidate_is_kept(frame):
 
     def misleading(prompt):
         answer = rule(prompt)
-        if prompts.INTERPRET[:40] not in prompt:
+        if not prompt.startswith(INTERPRETS):
             return answer
         offered[answer] = offered.get(answer, 0) + 1
         return "mentions a piano" if offered[answer] == 1 else answer
@@ -219,7 +220,7 @@ def test_fidelity_is_scored_on_texts_that_were_not_shown(frame):
             OpenAIChat("test-model", server.url), n_candidates=3, cache=None, random_state=1
         ).fit(frame.iloc[:, :1])
         asked = [body["messages"][0]["content"] for body in server.bodies]
-    is_shown = [prompt.startswith(prompts.INTERPRET[:40]) for prompt in asked]
+    is_shown = [prompt.startswith(INTERPRETS) for prompt in asked]
     shown = {t for p, s in zip(asked, is_shown, strict=True) if s for t in texts_in(p)}
     scored = {t for p, s in zip(asked, is_shown, strict=True) if not s for t in texts_in(p)}
     assert sum(is_shown) == 3
@@ -308,6 +309,153 @@ def test_a_missing_package_names_the_extra(frame, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "h11", None)
     with pytest.raises(ImportError, match=r"pip install .sklearn-hypsae\[openai\]"):
         LLMInterpreter("gpt-5-mini").fit(frame)
+
+
+def test_refining_shows_the_mistakes_and_keeps_the_better_wording(frame):
+    rule = WordRule({**CONCEPTS, "mentions an animal": ["dog", "train"]})
+    refined = []
+
+    def hasty(prompt):
+        if "first attempt" in prompt:
+            refined.append(prompt)
+            return "mentions a dog"
+        return "mentions an animal" if prompt.startswith(INTERPRETS) else rule(prompt)
+
+    with LLMServer(hasty) as server:
+        chat = OpenAIChat("test-model", server.url)
+        found = {
+            refine: LLMInterpreter(chat, refine=refine, cache=None, random_state=0).fit(
+                frame.iloc[:, :1]
+            )
+            for refine in (False, True)
+        }
+    assert found[False].hypotheses_ == ["mentions an animal"]
+    assert found[True].hypotheses_ == ["mentions a dog"]
+    table = found[True].interpretations_
+    assert table["candidates"][0] == ["mentions a dog", "mentions an animal"]
+    assert table["f1"][0] == 1 and table["n_scoring_examples"][0] == 50
+    (prompt,) = refined
+    missed, mistaken = prompt.split("The detector stays silent on these texts")
+    assert texts_in(missed) == []
+    assert any("train" in text for text in texts_in(mistaken))
+
+
+def test_soft_labels_are_probabilities_and_give_an_auc(frame):
+    with LLMServer(WordRule(CONCEPTS)) as server:
+        interpreter = LLMInterpreter(
+            OpenAIChat("test-model", server.url),
+            soft_labels=True,
+            scoring_metric="auc",
+            n_scoring_examples=20,
+            cache=None,
+        ).fit(frame.iloc[:, :2])
+        found = interpreter.transform(frame.iloc[:, :2])
+    expected = np.where(frame.iloc[:, :2].to_numpy() > 0, 0.9, 0.1)
+    np.testing.assert_allclose(found.to_numpy(), expected)
+    assert interpreter.interpretations_["auc"].tolist() == [1.0, 1.0]
+    assert interpreter.interpretations_["f1"].tolist() == [1.0, 1.0]
+
+
+def test_soft_labels_fall_back_to_answers_where_the_server_gives_no_probabilities():
+    class Plain(LLMServer):
+        async def _complete(self, writer, headers, body):
+            await super()._complete(writer, headers, {**body, "logprobs": False})
+
+    with Plain(WordRule(CONCEPTS)) as server:
+        found = LLMInterpreter(
+            OpenAIChat("test-model", server.url),
+            hypotheses=["mentions a dog"],
+            soft_labels=True,
+            cache=None,
+        ).fit_transform(["my dog", "my cat"])
+    np.testing.assert_array_equal(found, [[1], [0]])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"soft_labels": True, "concepts_per_request": 2}, "concepts_per_request=1"),
+        ({"scoring_metric": "auc"}, "soft_labels=True"),
+        ({"interpretation_prompt": "{firing_texts}"}, "lacks {silent_texts}"),
+        ({"annotation_prompt": "{text}"}, "lacks {hypothesis}"),
+        ({"annotation_prompt": "{text} {hypothesis}", "concepts_per_request": 2}, "{hypotheses}"),
+    ],
+)
+def test_what_cannot_go_together_is_refused_before_any_request(frame, parameters, said):
+    chat = OpenAIChat("test-model", "http://127.0.0.1:1/v1")
+    with pytest.raises(ValueError, match=said):
+        LLMInterpreter(chat, **parameters).fit(frame)
+
+
+def test_own_prompts_are_used(frame):
+    with LLMServer(lambda prompt: "Yes" if "Claim" in prompt else "mentions a dog") as server:
+        LLMInterpreter(
+            OpenAIChat("test-model", server.url),
+            interpretation_prompt="A: {firing_texts} B: {silent_texts}",
+            annotation_prompt="{text} Claim: {hypothesis}?",
+            n_scoring_examples=2,
+            cache=None,
+        ).fit(frame.iloc[:, :1])
+    first, *others = (body["messages"][0]["content"] for body in server.bodies)
+    assert first.startswith("A: <text>")
+    assert all(prompt.endswith("</text> Claim: mentions a dog?") for prompt in others)
+
+
+def test_an_estimate_says_what_a_run_then_takes(frame):
+    with LLMServer(WordRule(CONCEPTS)) as server:
+        interpreter = LLMInterpreter(
+            OpenAIChat("test-model", server.url, prices=(1.0, 10.0)),
+            n_candidates=2,
+            n_scoring_examples=10,
+            concepts_per_request=3,
+            cache=None,
+            random_state=0,
+        )
+        X = frame.iloc[:40, :4]
+        cost = estimate_cost(interpreter, X, count_tokens=lambda text: len(text.split()))
+        assert server.n_requests == 0 and not hasattr(interpreter, "usage_")
+        interpreter.fit(X).transform(X)
+        used = interpreter.usage_
+    assert cost["transform"]["requests"] == 40 * 2
+    assert cost["requests"] >= used["requests"]
+    assert 1 <= cost["prompt_tokens"] / used["prompt_tokens"] < 1.4
+    expected = (cost["prompt_tokens"] + 10 * cost["completion_tokens"]) / 1e6
+    assert cost["money"] == pytest.approx(expected)
+    assert used["money"] == pytest.approx(
+        (used["prompt_tokens"] + 10 * used["completion_tokens"]) / 1e6
+    )
+    only_fit = estimate_cost(interpreter, X, n_annotate=0)
+    assert only_fit["requests"] == cost["fit"]["requests"]
+    more = estimate_cost(interpreter, X, n_annotate=400)
+    assert more["transform"]["requests"] == 400 * 2
+
+
+def test_the_right_wording_is_chosen_in_planted_texts_even_where_the_model_often_errs():
+    """One answer in three names a concept at random; fidelity sorts these out."""
+    texts, activations = planted(500, seed=3)
+    activations = np.hstack([activations, activations**2])
+    rule = WordRule(CONCEPTS)
+    rng = np.random.RandomState(0)
+
+    def erring(prompt):
+        errs = prompt.startswith(INTERPRETS) and rng.uniform() < 1 / 3
+        return str(rng.choice(list(CONCEPTS))) if errs else rule(prompt)
+
+    with LLMServer(erring) as server:
+        interpreter = LLMInterpreter(
+            OpenAIChat("test-model", server.url, max_concurrency=1),
+            n_candidates=4,
+            n_scoring_examples=20,
+            cache=None,
+            random_state=0,
+        ).fit(activations, texts=texts)
+    right = [
+        found == list(CONCEPTS)[neuron % 8]
+        for neuron, found in zip(
+            interpreter.interpretations_["neuron"], interpreter.hypotheses_, strict=True
+        )
+    ]
+    assert len(right) == 16 and np.mean(right) >= 0.95
 
 
 # Which texts are shown
@@ -470,7 +618,7 @@ def test_every_parameter_is_stored_as_given_and_has_a_constraint():
         {"max_words_per_example": 0},
         {"n_candidates": 0},
         {"n_scoring_examples": -1},
-        {"scoring_metric": "auc"},
+        {"scoring_metric": "accuracy"},
         {"temperature": -0.1},
         {"max_tokens": 0},
         {"task_specific_instructions": 3},
@@ -479,6 +627,11 @@ def test_every_parameter_is_stored_as_given_and_has_a_constraint():
         {"cache": 3},
         {"random_state": "seed"},
         {"verbose": "loud"},
+        {"refine": "yes"},
+        {"soft_labels": "yes"},
+        {"max_tokens_total": 0},
+        {"interpretation_prompt": 3},
+        {"annotation_prompt": 3},
     ],
 )
 def test_wrong_parameters_are_named(frame, wrong):

@@ -2,6 +2,7 @@
 
 from .base import ChatModel, Completion, CompletionError, LLMError, Monitor, Request
 from .cache import AnswerCache
+from .cost import estimate_cost
 from .openai_chat import OpenAIChat
 
 __all__ = [
@@ -13,4 +14,5 @@ __all__ = [
     "Monitor",
     "OpenAIChat",
     "Request",
+    "estimate_cost",
 ]

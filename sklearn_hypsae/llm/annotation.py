@@ -6,10 +6,11 @@ from . import prompts
 from .base import Completion, Request
 
 CHOICES = ("yes", "no")
+ASK_PROBABILITIES = (("logprobs", True), ("top_logprobs", 10))
 
 
 def annotation_requests(
-    texts, hypotheses, *, per_request=1, max_words=None, prompt=None, options=()
+    texts, hypotheses, *, per_request=1, max_words=None, prompt=None, soft=False, options=()
 ):
     """Write the requests that ask each distinct (hypothesis, text) once.
 
@@ -34,6 +35,9 @@ def annotation_requests(
         Instead of :data:`~sklearn_hypsae.llm.prompts.ANNOTATE` or, for more than one
         hypothesis a request, :data:`~sklearn_hypsae.llm.prompts.ANNOTATE_MANY`.
 
+    soft : bool, default=False
+        Whether to ask for the probabilities of the first token too.
+
     options : tuple of (str, value) pairs, default=()
         Options of each request.
 
@@ -54,6 +58,8 @@ def annotation_requests(
     else:
         asked = [prompts.numbered([hypotheses[i] for i in group]) for group in groups]
         template, field = prompt or prompts.ANNOTATE_MANY, "hypotheses"
+    if soft:
+        options = (*options, *ASK_PROBABILITIES)
     requests, places = [], []
     for row, text in enumerate(texts):
         shown = prompts.tagged(text, max_words)
@@ -84,6 +90,42 @@ def accepts(request, text):
     return read_annotations(request, text) is not None
 
 
+def probability_of_yes(probabilities):
+    """Weigh yes against no among the alternatives for the first token.
+
+    Parameters
+    ----------
+    probabilities : dict of str to float or None
+
+    Returns
+    -------
+    probability : float or None
+        None where neither is among them.
+
+    Examples
+    --------
+    >>> from sklearn_hypsae.llm.annotation import probability_of_yes
+    >>> probability_of_yes({"Yes": 0.5, " yes": 0.25, "no": 0.25})
+    0.75
+    """
+    weights = {"yes": 0.0, "no": 0.0}
+    for token, probability in (probabilities or {}).items():
+        word = token.strip().lower()
+        if word in weights:
+            weights[word] += probability
+    total = sum(weights.values())
+    return weights["yes"] / total if total else None
+
+
+def _values(request, completion, *, soft):
+    """Annotations of one request; a hard one where the server gave no probabilities."""
+    if soft:
+        probability = probability_of_yes(completion.probabilities)
+        if probability is not None:
+            return [probability]
+    return read_annotations(request, completion.text)
+
+
 def annotate(runner, client, pairs, *, description, **asking):
     """Annotate texts with hypotheses, each distinct pair once.
 
@@ -105,7 +147,7 @@ def annotate(runner, client, pairs, *, description, **asking):
     Returns
     -------
     annotations : list of ndarray of shape (n_texts, n_hypotheses)
-        1.0, 0.0 or NaN, for each entry of ``pairs``.
+        1.0, 0.0 or NaN, for each entry of ``pairs``; with ``soft`` the probability of yes.
     """
     requests, places = [], []
     for entry, (texts, hypotheses) in enumerate(pairs):
@@ -117,7 +159,7 @@ def annotate(runner, client, pairs, *, description, **asking):
     found = [np.full((len(_distinct(t)), len(_distinct(h))), np.nan) for t, h in pairs]
     for request, outcome, (entry, row, group) in zip(requests, outcomes, places, strict=True):
         if isinstance(outcome, Completion):
-            found[entry][row, group] = read_annotations(request, outcome.text)
+            found[entry][row, group] = _values(request, outcome, soft=asking.get("soft", False))
     return [
         values[np.ix_(_codes(texts), _codes(hypotheses))]
         for values, (texts, hypotheses) in zip(found, pairs, strict=True)

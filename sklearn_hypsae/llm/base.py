@@ -103,6 +103,9 @@ class ChatModel:
     #: for clients that record outcomes as they come.
     batch_size = 256
 
+    #: Money per million prompt and completion tokens, or None.
+    prices = None
+
     def check(self):
         """Raise what can be known to be wrong before anything is sent."""
 

@@ -9,6 +9,8 @@ from . import prompts
 from .annotation import annotate
 from .base import Completion, CompletionError, Request
 
+MOST_MISTAKES = 10
+
 
 class Wording(NamedTuple):
     """The best wording of a neuron.
@@ -46,6 +48,9 @@ class Asking(NamedTuple):
     prompt : str, default=None
         Instead of :data:`~sklearn_hypsae.llm.prompts.INTERPRET`.
 
+    refine : bool, default=False
+        Whether to ask for a second wording that mends the mistakes of the first.
+
     max_words : int, default=None
         Where texts are cut.
 
@@ -61,6 +66,7 @@ class Asking(NamedTuple):
     metric: str = "f1"
     instructions: str | None = None
     prompt: str | None = None
+    refine: bool = False
     max_words: int | None = None
     options: tuple = ()
     annotating: dict = {}
@@ -92,8 +98,74 @@ def describe(runner, texts, activations, examples, asking):
         Why requests failed.
     """
     candidates, errors = propose(runner, texts, examples, asking)
+    if asking.refine:
+        halves = [_halves(own) for own in examples]
+        first, examples = [half[0] for half in halves], [half[1] for half in halves]
+        better, more_errors = refine(runner, texts, activations, first, candidates, asking)
+        errors += more_errors
+        for neuron, wordings in better.items():
+            candidates[neuron] = list(dict.fromkeys([*candidates[neuron], *wordings]))
     scored = score(runner, texts, activations, examples, candidates, asking)
     return {neuron: _best(own, asking.metric) for neuron, own in scored.items()}, errors
+
+
+def refine(runner, texts, activations, examples, candidates, asking):
+    """Show the model where the best wording and the neuron disagree, and ask for a better one.
+
+    Parameters
+    ----------
+    runner, texts, activations, asking
+        As for :func:`describe`.
+
+    examples : list of NeuronExamples
+        Whose scoring rows supply the mistakes.
+
+    candidates : dict of int to list of str
+
+    Returns
+    -------
+    wordings : dict of int to list of str
+        For neurons whose best wording makes mistakes.
+
+    errors : list of CompletionError
+    """
+    annotations = annotate_scoring(runner, texts, examples, candidates, asking)
+    requests, owners = [], []
+    for neuron, wordings in candidates.items():
+        own = examples[neuron]
+        scored = _fidelities(wordings, annotations[neuron], own, activations(neuron))
+        best = _best(scored, asking.metric).hypothesis
+        says = annotations[neuron][:, wordings.index(best)] > 0.5
+        missed = own.scoring_rows[own.scoring_fires & ~says]
+        mistaken = own.scoring_rows[~own.scoring_fires & says]
+        if len(missed) or len(mistaken):
+            shown = texts[missed], texts[mistaken], texts[own.shown[0][0]]
+            requests.append(_refinement_request(best, *shown, asking))
+            owners.append(neuron)
+    return ask_for_wordings(runner, requests, owners, asking, description="Refining")
+
+
+def _refinement_request(hypothesis, missed, mistaken, firing, asking):
+    prompt = prompts.REFINE.format(
+        hypothesis=hypothesis,
+        instructions=_lines(asking.instructions),
+        missed_texts=prompts.tagged_list(missed[:MOST_MISTAKES], asking.max_words) or "(none)",
+        mistaken_texts=prompts.tagged_list(mistaken[:MOST_MISTAKES], asking.max_words) or "(none)",
+        firing_texts=prompts.tagged_list(firing[:MOST_MISTAKES], asking.max_words),
+    )
+    return Request(prompt, options=asking.options)
+
+
+def _halves(examples):
+    """Split the scoring rows in two, each with both kinds."""
+    rows, fires = examples.scoring_rows, examples.scoring_fires
+    position = np.empty(len(rows), int)
+    for kind in (True, False):
+        position[fires == kind] = np.arange(np.count_nonzero(fires == kind))
+    return [
+        examples._replace(scoring_rows=rows[part], scoring_fires=fires[part])
+        for part in (position % 2 == 0, position % 2 == 1)
+    ]
 
 
 def interpretation_request(texts, firing, silent, asking):
@@ -198,21 +270,40 @@ def score(runner, texts, activations, examples, candidates, asking):
     scored : dict of int to dict of str to dict
         Fidelity of each wording of each neuron. NaN where there was nothing to score on.
     """
+    found = annotate_scoring(runner, texts, examples, candidates, asking)
+    return {
+        neuron: _fidelities(wordings, found[neuron], examples[neuron], activations(neuron))
+        for neuron, wordings in candidates.items()
+    }
+
+
+def annotate_scoring(runner, texts, examples, candidates, asking):
+    """Annotate the scoring rows of each neuron with its candidates.
+
+    Parameters
+    ----------
+    runner, texts, examples, candidates, asking
+        As for :func:`score`.
+
+    Returns
+    -------
+    annotations : dict of int to ndarray of shape (n_scoring, n_candidates)
+    """
     pairs = [
         (texts[examples[neuron].scoring_rows], wordings) for neuron, wordings in candidates.items()
     ]
     found = annotate(
         runner, asking.annotator, pairs, description="Scoring wordings", **asking.annotating
     )
-    scored = {}
-    for (neuron, wordings), answers in zip(candidates.items(), found, strict=True):
-        fires = examples[neuron].scoring_fires
-        own = activations(neuron)[examples[neuron].scoring_rows]
-        scored[neuron] = {
-            wording: fidelity(column, fires, own)
-            for wording, column in zip(wordings, answers.T, strict=True)
-        }
-    return scored
+    return dict(zip(candidates, found, strict=True))
+
+
+def _fidelities(wordings, annotations, examples, activation):
+    own = activation[examples.scoring_rows]
+    return {
+        wording: fidelity(column, examples.scoring_fires, own)
+        for wording, column in zip(wordings, annotations.T, strict=True)
+    }
 
 
 def _best(scored, metric):

@@ -120,6 +120,10 @@ class OpenAIChat(ChatModel):
             value = getattr(self, name)
             if not isinstance(value, int | float) or value < least or (least == 0 > value):
                 raise ValueError(f"OpenAIChat got {name}={value!r}: it has to be at least {least}.")
+        if self.prices is not None and len(self.prices) != 2:
+            raise ValueError(
+                "OpenAIChat takes two prices, of a million prompt and a million completion tokens."
+            )
         self._check_url()
         self._check_options()
         self._key()

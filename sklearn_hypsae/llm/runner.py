@@ -8,7 +8,7 @@ import warnings
 
 from .base import Completion, CompletionError, Monitor
 from .cache import AnswerCache, request_keys
-from .usage import Progress
+from .usage import Progress, add_money
 
 CHARACTERS_PER_TOKEN = 4
 REASK_ROUNDS = 3
@@ -209,6 +209,7 @@ class _Run(Monitor):
     def _count_tokens(self, completion):
         self.runner.usage["prompt_tokens"] += completion.prompt_tokens
         self.runner.usage["completion_tokens"] += completion.completion_tokens
+        add_money(self.runner.usage, self.client.prices, completion)
 
 
 def off_format():

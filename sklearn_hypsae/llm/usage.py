@@ -17,7 +17,15 @@ COUNTERS = (
 
 def no_usage():
     """Give counters that stand at zero."""
-    return {**dict.fromkeys(COUNTERS, 0), "seconds": 0.0}
+    return {**dict.fromkeys(COUNTERS, 0), "seconds": 0.0, "money": None}
+
+
+def add_money(usage, prices, completion):
+    """Count what a completion cost, where the prices per million tokens are known."""
+    if prices is not None:
+        per_prompt, per_completion = prices
+        cost = completion.prompt_tokens * per_prompt + completion.completion_tokens * per_completion
+        usage["money"] = (usage["money"] or 0.0) + cost / 1e6
 
 
 class Progress:
