@@ -10,7 +10,7 @@ from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, Str
 from ._regression import fit_regression, independent_columns
 
 N_FOLDS = 5
-N_BOOTSTRAP = 1000
+N_BOOTSTRAP = 500
 CONFIDENCE = 0.95
 VALUES_PER_CHUNK = 1_000_000
 
@@ -205,6 +205,6 @@ def _auc(y, predicted, counts):
 def _r2(y, predicted, fold, counts):
     errors = counts @ (y - predicted) ** 2
     centred = y - y.mean()  # the difference of squares is then exact for y far from zero
-    spread = counts @ centred**2 - (counts @ centred) ** 2 / counts.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return 1 - errors / spread
+        spread = counts @ centred**2 - (counts @ centred) ** 2 / counts.sum(axis=1)
+        return np.where(spread > 0, 1 - errors / spread, np.nan)
