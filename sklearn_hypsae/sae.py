@@ -13,6 +13,7 @@ from ._optional import import_optional
 from ._sklearn import Interval, StrOptions, check_feature_names_in, fit_context
 from ._targets import check_target
 from ._texts import like_input
+from .autoencoder.files import pack, read, unpack, write
 from .autoencoder.sizes import refuse_constant, refuse_non_finite, resolve_sizes
 from .autoencoder.teacher import teach
 
@@ -354,6 +355,45 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
                 "variance is zero."
             )
         return float(1 - error / total)
+
+    def save(self, path):
+        """Save the fitted autoencoder as one safetensors file, its parameters as JSON in it.
+
+        Nothing is pickled. ``callbacks`` and a ``random_state`` that is not an int are left
+        out. The file appears whole or not at all.
+
+        Parameters
+        ----------
+        path : str or Path
+        """
+        check_is_fitted(self)
+        parameters = self.get_params(deep=False) | {"callbacks": None}
+        if not isinstance(self.random_state, Integral):
+            parameters["random_state"] = None
+        fitted = {name: value for name, value in vars(self).items() if name.endswith("_")}
+        write(path, *pack(parameters, fitted))
+
+    @classmethod
+    def load(cls, path):
+        """Load an autoencoder that :meth:`save` wrote.
+
+        Parameters
+        ----------
+        path : str or Path
+
+        Returns
+        -------
+        sae : SparseAutoencoderTransformer
+
+        Raises
+        ------
+        ValueError
+            If the file is not one that :meth:`save` wrote.
+        """
+        parameters, fitted = unpack(*read(path))
+        sae = cls(**parameters)
+        vars(sae).update(fitted)
+        return sae
 
     def get_feature_names_out(self, input_features=None):
         """Give the names of the neurons, ``neuron_0`` to ``neuron_{M - 1}``.

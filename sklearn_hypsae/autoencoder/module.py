@@ -9,6 +9,8 @@ from torch import nn
 
 from . import kernels
 
+BLOCK_SIZE = 2**18
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -185,9 +187,14 @@ class SparseAutoencoder(nn.Module):
     @torch.no_grad()
     def keep_gradient_tangent(self):
         """Drop the part of the decoder's gradient that would only change row lengths."""
-        grad = self.decoder_weight.grad
-        along = torch.linalg.vecdot(grad, self.decoder_weight).unsqueeze(1)
-        grad.addcmul_(along, self.decoder_weight, value=-1)
+        # Blocks that stay in the cache: a temporary as large as the decoder costs more in
+        # page faults than the arithmetic.
+        n_rows = max(1, BLOCK_SIZE // self.decoder_weight.shape[1])
+        blocks = zip(
+            self.decoder_weight.grad.split(n_rows), self.decoder_weight.split(n_rows), strict=True
+        )
+        for grad, rows in blocks:
+            grad.addcmul_(torch.linalg.vecdot(grad, rows).unsqueeze(1), rows, value=-1)
 
     @torch.no_grad()
     def normalise_decoder(self):

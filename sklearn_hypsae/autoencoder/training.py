@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 N_ROWS_FOR_CENTRE = 4096
 # A read-out of sparse, small activations has far to go, and has to follow them as they move.
-READOUT_SPEED = 20
+READOUT_SPEED = 3
 HISTORY_COLUMNS = {
     "epoch": "epoch",
     "train_loss": "train_loss",

@@ -1,0 +1,137 @@
+"""Autoencoders as files: arrays in safetensors, the rest as JSON in its header. No pickle."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+FORMAT = "sklearn_hypsae.SparseAutoencoderTransformer"
+VERSION = 1
+
+
+def write(path, arrays, description):
+    """Write a file whole or not at all: a process killed half-way leaves the old one.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    arrays : dict of str to ndarray
+
+    description : dict
+        Whatever JSON can hold.
+    """
+    path = Path(path)
+    header = {"format": FORMAT, "version": str(VERSION), "description": json.dumps(description)}
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        save_file(arrays, temporary, metadata=header)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read(path):
+    """Read what :func:`write` wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    arrays : dict of str to ndarray
+
+    description : dict
+
+    Raises
+    ------
+    ValueError
+        If the file is not one of ours, is damaged, or comes from a later version.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in list(file.keys())}
+    except SafetensorError as error:
+        raise ValueError(
+            _refusal(path, f"it is not a complete safetensors file ({error})")
+        ) from None
+    if header.get("format") != FORMAT:
+        raise ValueError(_refusal(path, "it holds other weights"))
+    if header.get("version") != str(VERSION):
+        raise ValueError(
+            _refusal(path, f"its format is version {header.get('version')}, not {VERSION}")
+        )
+    return arrays, json.loads(header["description"])
+
+
+def _refusal(path, reason):
+    return (
+        f"{path} is not an autoencoder that SparseAutoencoderTransformer.save wrote: {reason}. "
+        "Pass the path given to save, or fit again."
+    )
+
+
+def pack(parameters, fitted):
+    """Split an estimator into arrays and what JSON can hold.
+
+    Parameters
+    ----------
+    parameters, fitted : dict
+        Constructor parameters, and attributes that end in an underscore.
+
+    Returns
+    -------
+    arrays : dict of str to ndarray
+
+    description : dict
+    """
+    arrays, plain, lists = {}, {}, {}
+    for name, value in fitted.items():
+        if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+            arrays[name] = np.ascontiguousarray(value)
+        elif isinstance(value, np.ndarray):
+            lists[name] = {"values": value.tolist(), "dtype": value.dtype.str}
+        elif isinstance(value, pd.DataFrame):
+            plain[name] = {"columns": value.to_dict(orient="list")}
+        else:
+            plain[name] = value
+    parameters = {name: _plain(value) for name, value in parameters.items()}
+    return arrays, {"parameters": parameters, "fitted": plain, "lists": lists}
+
+
+def _plain(value):
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def unpack(arrays, description):
+    """Put together what :func:`pack` took apart.
+
+    Parameters
+    ----------
+    arrays : dict of str to ndarray
+
+    description : dict
+
+    Returns
+    -------
+    parameters, fitted : dict
+    """
+    fitted = dict(arrays)
+    for name, value in description["fitted"].items():
+        fitted[name] = pd.DataFrame(value["columns"]) if isinstance(value, dict) else value
+    for name, value in description["lists"].items():
+        fitted[name] = np.array(value["values"], dtype=value["dtype"])
+    return description["parameters"], fitted
