@@ -18,6 +18,7 @@ from ._hypothesis_table import coefficient_table, correct, tabulate
 from ._regression import COV_TYPES
 from ._sklearn import Interval, StrOptions, fit_context
 from ._statistics import CORRECTIONS
+from ._tables import TablesMixin
 from ._targets import check_target
 from ._texts import like_input
 from ._validation_rows import complete_rows, rows_chose_hypotheses
@@ -34,7 +35,7 @@ def _is_classification(validator):
     raise AttributeError("predict_proba is for classification; this task is regression.")
 
 
-class HypothesisValidator(SelectorMixin, BaseEstimator):
+class HypothesisValidator(TablesMixin, SelectorMixin, BaseEstimator):
     """Test hypotheses: effect, p-value and joint prediction of the target.
 
     One multivariate regression of y on all annotations (least squares, or logistic for a binary
