@@ -130,12 +130,12 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         One hypothesis for each neuron that could be put into words.
 
     interpretations_ : DataFrame of shape (n_hypotheses, 9)
-        ``neuron`` (column of X), ``hypothesis``, ``candidates`` (all wordings), the fidelity
-        ``f1``, ``precision``, ``recall`` and ``correlation``, ``n_scoring_examples`` they rest
-        on, and ``scored_on``: "unseen" for a language model, whose fidelity is measured on as
-        many silent as firing texts, none of them shown to it; "fit rows" for keyphrases,
-        whose fidelity is measured on all rows of fit, which also chose the phrases, and so
-        flatters them. None and NaN for the user's own ``hypotheses``.
+        ``neuron`` (column of X), ``hypothesis``, ``candidates`` (all wordings, best first),
+        fidelity (``f1``, ``precision``, ``recall``, ``correlation``, with ``soft_labels`` also
+        ``auc``), ``n_scoring_examples`` it rests on, and ``scored_on``: "unseen" for a language
+        model, scored on as many silent as firing texts that it was not shown; "fit rows" for
+        keyphrases, scored on all rows of fit, which chose them, and so flattered. None and NaN
+        for the user's own ``hypotheses``.
 
     usage_ : dict
         Since fit: ``requests`` sent, answers ``cached``, requests ``retried`` and ``failed``
@@ -160,16 +160,11 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
 
     Examples
     --------
-    The user's own statements, on texts:
-
+    >>> import numpy as np
     >>> from sklearn_hypsae import LLMInterpreter
     >>> interpreter = LLMInterpreter(hypotheses=['mentions "refund" or "money back"'])
     >>> interpreter.fit_transform(["I want my money back", "all fine"])
     array([[1.], [0.]])
-
-    Neurons in keyphrases:
-
-    >>> import numpy as np
     >>> texts = ["the soup was cold"] * 50 + ["the soup was hot"] * 50
     >>> activations = np.repeat([[2.0], [0.0]], 50, axis=0)
     >>> interpreter = LLMInterpreter().fit(activations, texts=texts)
@@ -302,14 +297,8 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : DataFrame, ndarray or CSR of shape (n_samples, n_neurons)
-            Activations; with ``hypotheses`` given, also the texts.
-
-        y : array-like of shape (n_samples,), default=None
-            The target.
-
-        texts : collection of str of length n_samples, default=None
-            The texts. None: the index of X.
+        X, y, texts
+            As for :meth:`fit`.
 
         Returns
         -------

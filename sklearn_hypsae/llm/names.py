@@ -1,6 +1,9 @@
 """From what a user passes as ``llm`` to a client."""
 
 from .openai_chat import OpenAIChat
+from .vllm_chat import VLLMChat
+
+BACKENDS = {"openai": OpenAIChat, "vllm": VLLMChat}
 
 
 def chat_model(llm):
@@ -9,8 +12,9 @@ def chat_model(llm):
     Parameters
     ----------
     llm : str or client
-        "openai:NAME" or a bare name is :class:`OpenAIChat`. Other prefixes belong to the
-        name: Ollama's models are called "llama3:8b".
+        "openai:NAME" or a bare name is :class:`OpenAIChat`, "vllm:NAME" is
+        :class:`VLLMChat`. Other prefixes belong to the name: Ollama's models are called
+        "llama3:8b".
 
     Returns
     -------
@@ -25,11 +29,6 @@ def chat_model(llm):
     if not isinstance(llm, str):
         return llm
     backend, _, model = llm.partition(":")
-    if backend == "openai":
-        return OpenAIChat(model)
-    if backend == "vllm":
-        raise ValueError(
-            f"The model {llm!r} asks for vLLM in process, which this version does not have: start "
-            'vllm serve and give OpenAIChat(model, base_url="http://127.0.0.1:8000/v1").'
-        )
+    if backend in BACKENDS and model:
+        return BACKENDS[backend](model)
     return OpenAIChat(llm)

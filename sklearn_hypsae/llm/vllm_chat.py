@@ -1,0 +1,209 @@
+"""vLLM in this process: no server, no requests over a network."""
+
+import inspect
+import json
+import math
+import threading
+
+from .._optional import import_optional
+from ._openai_protocol import answer_schema
+from .base import ChatModel, Completion, CompletionError, LLMError, without_thinking
+
+# Engines by what they were started with, so that copies of a client share one: a model takes
+# minutes to load and most of the memory there is.
+_ENGINES = {}
+# What a chat template may add to a prompt.
+TEMPLATE_TOKENS = 64
+_LOCK = threading.Lock()
+
+
+class VLLMChat(ChatModel):
+    """Chat with a model that vLLM runs in this process.
+
+    The model is loaded when the first request comes, stays loaded for all copies of the
+    client, and is released by :meth:`close` or at the end of a ``with`` block. Prefixes that
+    prompts share are computed once.
+
+    Parameters
+    ----------
+    model : str
+        A name on the hub or a folder.
+
+    engine : dict, default=None
+        Arguments for ``vllm.LLM``, such as ``{"max_model_len": 8192,
+        "gpu_memory_utilization": 0.8, "tensor_parallel_size": 2}``.
+
+    structured : bool, default=True
+        Whether to hold answers to the form asked for. A model then cannot think before it
+        answers: turn this off for one that should.
+
+    chat_template : dict, default=None
+        Arguments for the model's chat template, such as ``{"enable_thinking": False}``.
+
+    batch_size : int, default=1024
+        Prompts handed to vLLM at a time; answers are kept batch by batch.
+
+    **options
+        Further arguments for ``vllm.SamplingParams``: ``temperature``, ``top_p``,
+        ``max_tokens`` (None, the default: as far as the context goes), ``seed``.
+
+    Examples
+    --------
+    >>> from sklearn_hypsae.llm import VLLMChat
+    >>> VLLMChat("Qwen/Qwen3-8B", temperature=0.0)
+    VLLMChat('Qwen/Qwen3-8B', temperature=0.0)
+    """
+
+    def __init__(
+        self,
+        model,
+        *,
+        engine=None,
+        structured=True,
+        chat_template=None,
+        batch_size=1024,
+        **options,
+    ):
+        self.model = model
+        self.engine = engine
+        self.structured = structured
+        self.chat_template = chat_template
+        self.batch_size = batch_size
+        self.options = options
+
+    def check(self):
+        """Raise what is wrong before a model is loaded.
+
+        Raises
+        ------
+        ImportError
+            If vLLM is not installed.
+
+        ValueError
+            If an option is unknown.
+        """
+        vllm = import_optional("vllm", purpose="VLLMChat", extra="vllm")
+        unknown = set(self.options) - set(inspect.signature(vllm.SamplingParams).parameters)
+        if unknown:
+            raise ValueError(
+                f"VLLMChat got the unknown option {sorted(unknown)[0]!r}: options are those of "
+                "vllm.SamplingParams; arguments of vllm.LLM go into engine={...}."
+            )
+
+    def complete(self, requests, monitor=None):
+        """Answer each request; see :meth:`ChatModel.complete`.
+
+        Parameters
+        ----------
+        requests : list of Request
+
+        monitor : ignored
+
+        Returns
+        -------
+        outcomes : list of Completion or CompletionError
+        """
+        if not requests:
+            return []
+        self.check()
+        engine = self._start()
+        room = engine.llm_engine.model_config.max_model_len
+        tokenizer = engine.get_tokenizer()
+        outcomes, fitting = [None] * len(requests), []
+        for position, request in enumerate(requests):
+            # One prompt beyond the context would make vLLM refuse the whole batch.
+            if len(tokenizer.encode(request.prompt)) >= room - TEMPLATE_TOKENS:
+                outcomes[position] = CompletionError(f"The prompt is longer than {room} tokens")
+            else:
+                fitting.append(position)
+        answers = engine.chat(
+            [[{"role": "user", "content": requests[i].prompt}] for i in fitting],
+            [self._sampling(requests[i]) for i in fitting],
+            use_tqdm=False,
+            chat_template_kwargs=self.chat_template,
+        )
+        for position, answer in zip(fitting, answers, strict=True):
+            outcomes[position] = _read(answer)
+        return outcomes
+
+    def identity(self):
+        """Backend, model and options; see :meth:`ChatModel.identity`.
+
+        Returns
+        -------
+        identity : dict
+        """
+        return {"backend": "VLLMChat", **{k: v for k, v in vars(self).items() if k != "batch_size"}}
+
+    def close(self):
+        """Release the model and its memory; the next request loads it again."""
+        with _LOCK:
+            engine = _ENGINES.pop(self._engine_key(), None)
+        if engine is not None:
+            engine.llm_engine.engine_core.shutdown()
+
+    def __enter__(self):
+        """Use the client in a with statement."""
+        return self
+
+    def __exit__(self, *exception):
+        """Release the model at the end of it."""
+        self.close()
+
+    def __repr__(self):
+        """Show the model and what differs from the defaults."""
+        shown = [repr(self.model)]
+        for name, parameter in inspect.signature(type(self)).parameters.items():
+            if name not in ("model", "options") and parameter.default != getattr(self, name):
+                shown.append(f"{name}={getattr(self, name)!r}")
+        shown += [f"{name}={value!r}" for name, value in self.options.items()]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def _engine_key(self):
+        return json.dumps([self.model, self.engine or {}], sort_keys=True, default=repr)
+
+    def _start(self):
+        vllm = import_optional("vllm", purpose="VLLMChat", extra="vllm")
+        key = self._engine_key()
+        with _LOCK:
+            if key not in _ENGINES:
+                arguments = {"enable_prefix_caching": True, **(self.engine or {})}
+                try:
+                    _ENGINES[key] = vllm.LLM(model=self.model, **arguments)
+                except Exception as error:
+                    reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
+                    raise LLMError(
+                        f"vLLM could not load the model {self.model!r}: {reason[0][:300]}"
+                    ) from error
+            return _ENGINES[key]
+
+    def _sampling(self, request):
+        vllm = import_optional("vllm", purpose="VLLMChat", extra="vllm")
+        options = {"max_tokens": None, **dict(request.options), **self.options}
+        if options.pop("logprobs", False):
+            options["logprobs"] = options.pop("top_logprobs", 1)
+        if self.structured and request.choices:
+            options["structured_outputs"] = _form(request)
+        return vllm.SamplingParams(**options)
+
+
+def _form(request):
+    sampling = import_optional("vllm.sampling_params", purpose="VLLMChat", extra="vllm")
+    if request.n_items:
+        return sampling.StructuredOutputsParams(json=answer_schema(request))
+    return sampling.StructuredOutputsParams(choice=list(request.choices))
+
+
+def _read(answer):
+    """Turn one output of vLLM into a completion."""
+    output = answer.outputs[0]
+    probabilities = None
+    if output.logprobs:
+        first = output.logprobs[0].values()
+        probabilities = {token.decoded_token: math.exp(token.logprob) for token in first}
+    return Completion(
+        without_thinking(output.text),
+        len(answer.prompt_token_ids),
+        len(output.token_ids),
+        probabilities,
+    )
