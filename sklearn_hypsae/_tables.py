@@ -109,7 +109,7 @@ class TablesMixin:
         >>> X = pd.DataFrame({"mentions slow service": slow.astype(float)})
         >>> validator = HypothesisValidator().fit(X, stars)
         >>> print(validator.sentences(subject="Reviews", unit="stars")[0])
-        Reviews to which "mentions slow service" applies score 1.01 stars lower (95% CI 0.78 to
+        Reviews to which “mentions slow service” applies score 1.01 stars lower (95% CI 0.78 to
         1.23 lower; corrected p < 0.001).
         """
         check_is_fitted(self)
@@ -175,7 +175,7 @@ def _percent(share):
 
 
 def _sentence(row, subject, unit, classes, digits, given):
-    whom = f'{subject} to which "{row["hypothesis"]}" applies'
+    whom = f"{subject} to which “{row['hypothesis']}” applies"
     if np.isnan(row["corrected_pval"]):
         return f"{whom} could not be compared ({row['note'].replace('untested: ', '')})."
     effect, interval = _effect(row, unit, classes, digits)

@@ -4,6 +4,7 @@ from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import issparse
 from scipy.special import expit
 from sklearn.base import BaseEstimator
 from sklearn.feature_selection import SelectorMixin
@@ -225,7 +226,7 @@ class HypothesisValidator(TablesMixin, SelectorMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : DataFrame or array-like of shape (n_samples, n_hypotheses)
+        X : DataFrame, array-like or CSR of shape (n_samples, n_hypotheses)
             Annotations or activations; NaN where unknown.
 
         y : array-like of shape (n_samples,)
@@ -279,7 +280,16 @@ class HypothesisValidator(TablesMixin, SelectorMixin, BaseEstimator):
         return self
 
     def _validate(self, X, *, reset):
-        return validate_data(self, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
+        X = validate_data(
+            self,
+            X,
+            reset=reset,
+            accept_sparse="csr",
+            dtype=np.float64,
+            ensure_all_finite="allow-nan",
+        )
+        # A few selected neurons of a sparse autoencoder: small once dense.
+        return X.toarray() if issparse(X) else X
 
     def _set_task(self, target):
         self.task_ = target.task
@@ -440,6 +450,7 @@ class HypothesisValidator(TablesMixin, SelectorMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
         task = getattr(self, "task_", None) if self.task == "auto" else self.task
         if task == "classification":
             tags.estimator_type = "classifier"

@@ -53,13 +53,13 @@ def test_sentences_state_effect_interval_and_p_value(stars):
     slow, says, never = stars.sentences(subject="Reviews", unit="stars")
     row = stars.hypotheses_.iloc[0]
     assert slow == (
-        'Reviews to which "mentions slow service" applies score '
+        "Reviews to which “mentions slow service” applies score "
         f"{-row['regression_coef']:.2f} stars lower at equal other hypotheses (95% CI "
         f"{-row['regression_coef_high']:.2f} to {-row['regression_coef_low']:.2f} lower; "
         "corrected p < 0.001)."
     )
     assert " lower to " in says and says.endswith("not significant).")
-    assert never == 'Reviews to which "never" applies could not be compared (constant).'
+    assert never == "Reviews to which “never” applies could not be compared (constant)."
 
 
 def test_sentences_on_classes_are_in_odds(annotations):

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 from annotated import PEER_CASES, annotated_frame, draw_annotations, make_case
+from scipy.sparse import csr_array
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.model_selection import cross_val_predict, cross_val_score
 from sklearn.utils.estimator_checks import (
@@ -334,6 +335,25 @@ def test_activations_count_as_present_above_zero_and_enter_as_they_are():
         np.testing.assert_allclose(table[column], of_binary[column])
     expected = sm.OLS(y, sm.add_constant(activations)).fit()
     np.testing.assert_allclose(table["regression_coef"], expected.params[1:], atol=1e-10)
+
+
+def test_sparse_activations_give_the_same_as_dense_ones():
+    annotations, y, _ = make_case("stars")
+    dense = HypothesisValidator().fit(annotations, y)
+    sparse = HypothesisValidator().fit(csr_array(annotations), y)
+    pd.testing.assert_frame_equal(dense.hypotheses_, sparse.hypotheses_)
+    np.testing.assert_array_equal(
+        dense.transform(annotations), sparse.transform(csr_array(annotations))
+    )
+
+
+def test_nullable_columns_are_read_as_numbers_with_gaps():
+    frame, y = annotated_frame()
+    frame.iloc[::50, 0] = np.nan
+    expected = HypothesisValidator().fit(frame, y)
+    nullable = HypothesisValidator().fit(frame.astype("Int64"), y)
+    pd.testing.assert_frame_equal(nullable.hypotheses_, expected.hypotheses_)
+    assert nullable.metrics_["n_rows_dropped"] == 16
 
 
 @pytest.mark.parametrize("classification", [True, False])
