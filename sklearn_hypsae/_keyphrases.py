@@ -36,6 +36,10 @@ def learn_keyphrases(
     the phrase that most raises the correlation between "any phrase of the list occurs" and a
     blend of the neuron and the target. A phrase is used once, so no two hypotheses share words.
 
+    Few texts leave little evidence. A neuron without a candidate that also goes with y takes
+    those that go with the neuron alone; one without any of these takes its single clearest
+    phrase. Whether the words hold is for the validation to say.
+
     Parameters
     ----------
     texts : sequence of str of length n_samples
@@ -95,13 +99,16 @@ def learn_keyphrases(
     if sp.issparse(activations):
         activations = activations.toarray()
     neurons = _standardised(np.asarray(activations, dtype=np.float64))
-    candidates = _log_odds_z(occurs, activations > 0, prior_strength) > min_z
+    zscores = _log_odds_z(occurs, activations > 0, prior_strength)
+    candidates = zscores > min_z
     goals = neurons
     if y is not None and neuron_weight < 1:
         target = _standardised(np.asarray(y, dtype=np.float64)[:, None])
         direction = np.sign(neurons.T @ target)
-        candidates &= direction * _correlation_z(occurs, target) > min_z
+        agrees = direction * _correlation_z(occurs, target) > min_z
+        candidates = _unless_none(candidates & agrees, candidates)
         goals = _standardised(neuron_weight * neurons + (1 - neuron_weight) * target * direction.T)
+    candidates = _unless_none(candidates, _clearest(zscores))
     lists = _grow_lists(occurs, candidates, goals, max_phrases, min_gain)
     return [[phrases[i] for i in chosen] for chosen in lists]
 
@@ -212,6 +219,19 @@ def _log_odds_z(occurs, fires, prior_strength):
         log_odds_inside = np.log(inside / (n_firing + n_prior - inside))
         log_odds_outside = np.log(outside / (n_texts - n_firing + n_prior - outside))
         return (log_odds_inside - log_odds_outside) / np.sqrt(1 / inside + 1 / outside)
+
+
+def _unless_none(candidates, others):
+    """Candidates of each neuron, or its others where it has none."""
+    return np.where(candidates.any(axis=1, keepdims=True), candidates, others)
+
+
+def _clearest(zscores):
+    """Mark each neuron's most typical phrase, if any phrase is typical of it at all."""
+    zscores = np.nan_to_num(zscores, nan=-np.inf)
+    if zscores.shape[1] == 0:
+        return zscores > 0
+    return (zscores > 0) & (zscores == zscores.max(axis=1, keepdims=True))
 
 
 def _correlation_z(occurs, target):
