@@ -1,5 +1,6 @@
 """Sparse autoencoder: embeddings in, sparse activations of interpretable neurons out."""
 
+import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -14,8 +15,21 @@ from ._sklearn import Interval, StrOptions, check_feature_names_in, fit_context
 from ._targets import check_target
 from ._texts import like_input
 from .autoencoder.files import pack, read, unpack, write
-from .autoencoder.sizes import refuse_constant, refuse_non_finite, resolve_sizes
+from .autoencoder.sizes import (
+    refuse_constant,
+    refuse_non_finite,
+    refuse_unlike_shards,
+    resolve_sizes,
+)
+from .autoencoder.source import Source, as_shards
 from .autoencoder.teacher import teach
+
+# More than this many rows would measure the validation loss no better.
+N_ROWS_HELD_OUT = 20_000
+# More dead neurons than this are worth a warning.
+SHARE_DEAD_TO_WARN = 0.1
+# A neuron that fires on fewer rows has little to learn from.
+N_ROWS_PER_NEURON = 20
 
 
 class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
@@ -60,8 +74,13 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
         Training steps without firing after which a neuron counts as dead.
 
     target_coef : float, default=0.0
-        Weight of the squared error of a linear read-out of the standardised target from the
-        sparse activations, beside reconstruction. 0: y is not looked at.
+        Weight of the squared error of a linear read-out of the target from the sparse
+        activations, beside reconstruction [4]_. What is read out is not y itself, whose noise
+        the neurons would learn by heart, but what a cross-validated ridge probe of the rows
+        passed to ``fit`` says about y (standardised; one column a class for more than two
+        classes). With 0.3 to 1 a few neurons say nearly all that the embeddings say about the
+        target, at a reconstruction that is a little worse; neurons then also overlap
+        more. 0: y is not looked at, and the neurons describe the texts, not the target.
 
     signed : bool, default=False
         Whether neurons also fire negatively: the K largest by magnitude. For differences of
@@ -153,6 +172,8 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
        with Matryoshka sparse autoencoders", arXiv 2503.17547.
     .. [2] Bussmann, Leask and Nanda (2024), "BatchTopK sparse autoencoders", arXiv 2412.06410.
     .. [3] Gao et al. (2024), "Scaling and evaluating sparse autoencoders", arXiv 2406.04093.
+    .. [4] Mairal, Bach, Ponce, Sapiro and Zisserman (2008), "Supervised dictionary learning",
+       NeurIPS.
 
     Examples
     --------
@@ -251,7 +272,8 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Embeddings.
+            Embeddings. A ``numpy.memmap``, or a list of two-dimensional arrays (shards, memory
+            maps too), is streamed where it takes more than half a gigabyte.
 
         y : array-like of shape (n_samples,), default=None
             Target; used only if ``target_coef`` is above 0.
@@ -266,24 +288,55 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
             If X has NaN or inf, ``K`` exceeds ``M``, the prefixes do not increase to ``M``,
             or training diverges.
         """
-        X = self._checked(X, reset=True)
-        refuse_constant(X, type(self).__name__)
-        sizes = self._sizes(len(X))
-        targets = self._targets(y, len(X))
-        training = import_optional(
-            "sklearn_hypsae.autoencoder.training", purpose=type(self).__name__
-        )
+        return self._fit(X, y, keep_weights=self.warm_start)
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None):
+        """Train one pass over more rows, going on from the present weights.
+
+        No row is held out. ``M="auto"`` is settled by the first call, ``threshold_`` and
+        ``dead_neurons_`` refer to the rows of the last one.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Embeddings, best in batches of many times ``batch_size``.
+
+        y : array-like of shape (n_samples,), default=None
+            Target; used only if ``target_coef`` is above 0.
+
+        Returns
+        -------
+        self : SparseAutoencoderTransformer
+        """
+        return self._fit(X, y, keep_weights=True, streaming=True)
+
+    def _fit(self, X, y, *, keep_weights, streaming=False):
+        name = type(self).__name__
+        goes_on = keep_weights and hasattr(self, "components_")
+        source = self._checked(X, reset=not (streaming and goes_on), training=True)
+        refuse_constant(source, name)
+        sizes = self._sizes(len(source), settled=streaming and goes_on)
+        targets = self._targets(y, len(source))
+        training = import_optional("sklearn_hypsae.autoencoder.training", purpose=name)
         rng = check_random_state(self.random_state)
-        targets = teach(X, targets, rng, type(self).__name__)
+        targets = teach(source, targets, rng, name)
+        if goes_on:
+            weights = self._weights_to_go_on(sizes, source, targets.shape[1])
+        else:
+            weights = training.initial_weights(source, sizes.M, sizes.K, targets.shape[1], rng)
+        held_out = np.zeros(len(source), bool) if streaming else self._held_out(len(source), rng)
         trained = training.train(
-            X,
+            source,
             targets,
-            self._first_weights(training, X, sizes, targets.shape[1], rng),
+            weights,
             self._settings(sizes),
-            validation=self._held_out(len(X), rng),
-            options=self._options(training, rng),
+            validation=held_out,
+            options=self._options(rng, streaming),
         )
-        self._keep(trained, sizes)
+        self._keep(trained, sizes, goes_on=streaming and goes_on)
+        if not streaming:
+            self._warn_of_dead_neurons(len(source))
         return self
 
     def transform(self, X):
@@ -323,7 +376,7 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
                 f"{type(self).__name__}.inverse_transform expects activations of {self.M_} "
                 f"neurons, got an array of shape {values.shape}: pass what transform returns."
             )
-        reconstruction = values @ self.components_ + self.input_bias_
+        reconstruction = self._decoded(values)
         if not isinstance(X, pd.DataFrame):
             return reconstruction
         names = getattr(self, "feature_names_in_", None)
@@ -346,9 +399,15 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
         score : float
         """
         check_is_fitted(self)
-        X = self._checked(X, reset=False)
-        error = np.square(X - self.inverse_transform(self._codes(X)), dtype=np.float64).sum()
-        total = np.square(X - X.mean(axis=0, dtype=np.float64)).sum()
+        source = self._checked(X, reset=False)
+        codes = self._codes(source)
+        error = sum(
+            np.square(
+                rows - self._decoded(codes[start : start + len(rows)]), dtype=np.float64
+            ).sum()
+            for start, rows in source.blocks()
+        )
+        total = len(source) * source.root_variance() ** 2
         if total == 0:
             raise ValueError(
                 f"{type(self).__name__}.score needs at least two different rows in X: the "
@@ -420,23 +479,31 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
         """Refuse sizes that do not fit together, for a caller that checks before it works."""
         self._sizes(n_samples)
 
-    def _checked(self, X, *, reset):
-        X = validate_data(
-            self,
-            X,
-            reset=reset,
-            dtype=np.float32,
-            order="C",
-            ensure_all_finite=False,
-            ensure_min_samples=2 if reset else 1,
-        )
-        refuse_non_finite(X, type(self).__name__)
-        return X
+    def _checked(self, X, *, reset, training=False):
+        """Give X as a source of finite rows; what may exceed memory is not copied."""
+        name = type(self).__name__
+        shards = as_shards(X)
+        if shards is None:
+            X = validate_data(
+                self,
+                X,
+                reset=reset,
+                dtype=np.float32,
+                order="C",
+                ensure_all_finite=False,
+                ensure_min_samples=2 if training else 1,
+            )
+            shards = [X]
+        else:
+            refuse_unlike_shards(shards, name)
+            validate_data(self, shards[0], reset=reset, skip_check_array=True)
+        source = Source(shards)
+        refuse_non_finite(source, name)
+        return source
 
-    def _sizes(self, n_rows):
-        return resolve_sizes(
-            self.M, self.K, self.matryoshka_prefix_lengths, n_rows, type(self).__name__
-        )
+    def _sizes(self, n_rows, settled=False):
+        M, K = (self.M_, self.K_) if settled else (self.M, self.K)
+        return resolve_sizes(M, K, self.matryoshka_prefix_lengths, n_rows, type(self).__name__)
 
     def _targets(self, y, n_rows):
         """Standardise the target: one column, or one a class where there are more than two."""
@@ -452,10 +519,8 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
                 columns = columns == np.arange(len(target.classes))
         return ((columns - columns.mean(axis=0)) / columns.std(axis=0)).astype(np.float32)
 
-    def _first_weights(self, training, X, sizes, n_targets, rng):
-        if not (self.warm_start and hasattr(self, "components_")):
-            return training.initial_weights(X, sizes.M, sizes.K, n_targets, rng)
-        shape = (sizes.M, X.shape[1])
+    def _weights_to_go_on(self, sizes, source, n_targets):
+        shape = (sizes.M, source.n_features)
         if self.components_.shape != shape:
             raise ValueError(
                 f"{type(self).__name__} cannot warm-start from weights of shape "
@@ -463,6 +528,9 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
                 "warm_start=False."
             )
         return self._weights(n_targets)
+
+    def _decoded(self, codes):
+        return codes @ self.components_ + self.input_bias_
 
     def _weights(self, n_targets=0):
         from .autoencoder.module import Weights
@@ -500,12 +568,13 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
         held_out = np.zeros(n_rows, bool)
         if self.patience is not None:
             n_held_out = min(max(1, round(self.validation_fraction * n_rows)), n_rows - 1)
+            n_held_out = min(n_held_out, N_ROWS_HELD_OUT)
             held_out[rng.permutation(n_rows)[:n_held_out]] = True
         return held_out
 
-    def _options(self, training, rng):
+    def _options(self, rng, streaming):
         return {
-            "n_epochs": self.n_epochs,
+            "n_epochs": 1 if streaming else self.n_epochs,
             "batch_size": self.batch_size,
             "learning_rate": self.learning_rate,
             "patience": self.patience,
@@ -513,10 +582,12 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
             "device": self.device,
             "rng": rng,
             "callbacks": self.callbacks,
+            "optimizer_state": getattr(self, "_optimizer", None) if streaming else None,
+            "keep_optimizer": streaming,
             "verbose": self.verbose,
         }
 
-    def _keep(self, trained, sizes):
+    def _keep(self, trained, sizes, goes_on):
         self.M_, self.K_ = sizes.M, sizes.K
         self.components_ = trained.weights.decoder_weight
         self.encoder_weight_ = trained.weights.encoder_weight
@@ -525,10 +596,34 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
         if self.target_coef:
             self.readout_weight_ = trained.weights.readout_weight
             self.readout_bias_ = trained.weights.readout_bias
+        vars(self).pop("_optimizer", None)
+        if trained.optimizer_state is not None:
+            self._optimizer = trained.optimizer_state
         self.threshold_ = trained.threshold
         self.dead_neurons_ = trained.dead
-        self.n_iter_ = trained.n_epochs
-        self.history_ = trained.history
+        history = trained.history
+        if goes_on:
+            history = history.assign(epoch=history["epoch"] + self.n_iter_)
+            history = pd.concat([self.history_, history], ignore_index=True)
+        self.n_iter_ = len(history)
+        self.history_ = history
+
+    def _warn_of_dead_neurons(self, n_rows):
+        n_dead = len(self.dead_neurons_)
+        if n_dead <= SHARE_DEAD_TO_WARN * self.M_:
+            return
+        advice = (
+            f"lower M: with {n_rows} rows and K={self.K_}, a neuron fires on "
+            f"{n_rows * self.K_ / self.M_:.0f} rows on average"
+            if n_rows * self.K_ < N_ROWS_PER_NEURON * self.M_
+            else "raise aux_coef or n_epochs, or lower learning_rate or M"
+        )
+        warnings.warn(
+            f"{n_dead} of {self.M_} neurons of {type(self).__name__} fire on no training row: "
+            f"{advice}.",
+            UserWarning,
+            stacklevel=4,
+        )
 
     def _codes(self, X):
         inference = import_optional(

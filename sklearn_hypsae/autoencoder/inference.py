@@ -10,12 +10,12 @@ from .module import Settings, SparseAutoencoder
 N_ENTRIES_PER_CHUNK = 2**22
 
 
-def encode(X, weights, *, k, threshold, signed, device):
+def encode(source, weights, *, k, threshold, signed, device):
     """Encode rows chunk by chunk; the dense activations of one chunk exist at a time.
 
     Parameters
     ----------
-    X : ndarray of shape (n_rows, d), dtype=float32
+    source : Source
 
     weights : Weights
 
@@ -37,16 +37,13 @@ def encode(X, weights, *, k, threshold, signed, device):
     device = resolve_device(device)
     module = SparseAutoencoder(weights, Settings(k=k, signed=signed)).eval().to(device)
     chunk = max(1, N_ENTRIES_PER_CHUNK // n_neurons)
-    with torch.no_grad(), threads_for(min(chunk, len(X)), X.shape[1], n_neurons):
-        parts = [
-            _encode_chunk(module, X[start : start + chunk], threshold, device)
-            for start in range(0, len(X), chunk)
-        ]
+    with torch.no_grad(), threads_for(min(chunk, len(source)), source.n_features, n_neurons):
+        parts = [_encode_chunk(module, rows, threshold, device) for _, rows in source.blocks(chunk)]
     values, neurons, counts = (np.concatenate(part) for part in zip(*parts, strict=True))
     indptr = np.concatenate([[0], np.cumsum(counts)])
     if indptr[-1] < np.iinfo(np.int32).max:
         indptr = indptr.astype(np.int32)
-    return sparse.csr_array((values, neurons, indptr), shape=(len(X), n_neurons))
+    return sparse.csr_array((values, neurons, indptr), shape=(len(source), n_neurons))
 
 
 def _encode_chunk(module, X, threshold, device):

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from skorch import NeuralNet
 
-from .iterators import SliceIterator
+from .iterators import SliceIterator, StreamedRows, StreamIterator
 from .losses import batch_loss
 
 # The dead are counted on the host, so not at every step: that would stall a GPU.
@@ -43,6 +43,8 @@ class AutoencoderNet(NeuralNet):
 
     def get_iterator(self, dataset, training=False):
         """Slice batches instead of collating them row by row."""
+        if isinstance(dataset, StreamedRows):
+            return StreamIterator(dataset, self.batch_size, self.shuffle)
         if training:
             return SliceIterator(dataset, self.batch_size, self.shuffle)
         return SliceIterator(dataset, max(self.batch_size, 2048))

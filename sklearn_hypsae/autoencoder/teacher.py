@@ -16,12 +16,12 @@ N_ROWS = 50_000
 PENALTIES = np.logspace(-5, 1, 19)
 
 
-def teach(X, y, rng, caller):
+def teach(source, y, rng, caller):
     """Replace a standardised target by what a linear probe says about it.
 
     Parameters
     ----------
-    X : ndarray of shape (n_rows, d)
+    source : Source
 
     y : ndarray of shape (n_rows, n_targets)
         Standardised columns.
@@ -39,13 +39,16 @@ def teach(X, y, rng, caller):
     """
     if y.shape[1] == 0:
         return y
-    sample = rng.permutation(len(X))[:N_ROWS] if len(X) > N_ROWS else slice(None)
-    rows = X[sample].astype(np.float64)
+    sample = np.arange(len(source))
+    if len(source) > N_ROWS:
+        sample = np.sort(rng.permutation(len(source))[:N_ROWS])
+    rows = source.take(sample).astype(np.float64)
     centre = rows.mean(axis=0)
     penalties = PENALTIES * np.square(rows - centre).sum()
     probe = RidgeCV(penalties, alpha_per_target=True).fit(rows, y[sample])
     # A probe of one column may come without the axis of columns.
-    predictions = X @ np.atleast_2d(probe.coef_).T.astype(np.float32)
+    coef = np.atleast_2d(probe.coef_).T.astype(np.float32)
+    predictions = np.concatenate([rows @ coef for _, rows in source.blocks()])
     predictions -= predictions.mean(axis=0)
     spread = predictions.std(axis=0)
     # Columns have variance one, so that this is a cross-validated R2.

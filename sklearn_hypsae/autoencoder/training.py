@@ -13,7 +13,7 @@ from skorch.helper import predefined_split
 from skorch.utils import noop
 
 from .devices import resolve_device, threads_for
-from .iterators import Rows
+from .iterators import Rows, StreamedRows
 from .module import SparseAutoencoder, Weights
 from .net import AutoencoderNet
 
@@ -49,6 +49,8 @@ class Trained(NamedTuple):
         Of BatchTopK.
     dead : ndarray of int
         Neurons that fire on no training row.
+    optimizer_state : dict or None
+        Moments of the optimiser, for going on where this left off.
     """
 
     weights: Weights
@@ -56,9 +58,10 @@ class Trained(NamedTuple):
     n_epochs: int
     threshold: float | None
     dead: np.ndarray
+    optimizer_state: dict | None
 
 
-def initial_weights(X, n_neurons, k, n_targets, rng):
+def initial_weights(source, n_neurons, k, n_targets, rng):
     """Draw first weights: each neuron looks in the direction of some training row.
 
     Rows instead of random directions: measured on film reviews (M=256, K=8), the held-out FVU
@@ -67,7 +70,7 @@ def initial_weights(X, n_neurons, k, n_targets, rng):
 
     Parameters
     ----------
-    X : ndarray of shape (n_rows, d)
+    source : Source
 
     n_neurons, k, n_targets : int
 
@@ -77,7 +80,7 @@ def initial_weights(X, n_neurons, k, n_targets, rng):
     -------
     weights : Weights
     """
-    sample = X[rng.permutation(len(X))[: max(N_ROWS_FOR_CENTRE, n_neurons)]]
+    sample = source.take(rng.permutation(len(source))[: max(N_ROWS_FOR_CENTRE, n_neurons)])
     centre = geometric_median(sample)
     sample = sample - centre
     directions = _unit_rows(sample[np.arange(n_neurons) % len(sample)])
@@ -130,18 +133,19 @@ def geometric_median(X, *, n_iterations=20):
     return median.astype(np.float32)
 
 
-def train(X, y, weights, settings, *, validation, options):
+def train(source, y, weights, settings, *, validation, options):
     """Train an autoencoder.
 
     Parameters
     ----------
-    X : ndarray of shape (n_rows, d), dtype=float32
+    source : Source
+        The rows.
 
     y : ndarray of shape (n_rows, n_targets), dtype=float32
         Standardised target; no columns without one.
 
     weights : Weights
-        Where to begin, in the units of X.
+        Where to begin, in the units of the rows.
 
     settings : Settings
 
@@ -150,45 +154,78 @@ def train(X, y, weights, settings, *, validation, options):
 
     options : dict
         ``n_epochs``, ``batch_size``, ``learning_rate``, ``patience``, ``clip_grad``, ``device``,
-        ``rng``, ``callbacks``, ``verbose``.
+        ``rng``, ``callbacks``, ``optimizer_state``, ``keep_optimizer``, ``verbose``.
 
     Returns
     -------
     trained : Trained
     """
     device = resolve_device(options["device"])
-    scale = root_variance(X[~validation])
-    X = torch.from_numpy(X / np.float32(scale)).to(device)
-    y = torch.from_numpy(y).to(device)
-    held_out = torch.from_numpy(np.flatnonzero(validation)).to(X.device)
-    kept = torch.from_numpy(np.flatnonzero(~validation)).to(X.device)
-    valid_rows = Rows(X[held_out], y[held_out]) if len(held_out) else None
-    net = _net(SparseAutoencoder(weights.scaled(1 / scale), settings), valid_rows, options, device)
-    with threads_for(min(len(kept), net.batch_size), *weights.encoder_weight.T.shape):
-        net.fit(Rows(X[kept], y[kept]))
-    _warn_if_useless(net, options["learning_rate"])
-    threshold = None
-    if settings.batch_topk:
-        # Unseen rows, where there are any, fire less than those that were trained on.
-        threshold = calibrated_threshold(net.module_, X[held_out if len(held_out) else kept])
-    dead = _never_active(net.module_, X[kept], threshold)
+    scale = source.root_variance()
+    rows = _training_rows(source, ~validation, scale, y, device)
+    held_out = None
+    if validation.any():
+        held_out = _in_memory(source, np.flatnonzero(validation), scale, y, device)
+    net = _net(SparseAutoencoder(weights.scaled(1 / scale), settings), held_out, options, device)
+    with threads_for(min(len(rows), net.batch_size), *weights.encoder_weight.T.shape):
+        net.initialize()
+        if options["optimizer_state"] is not None:
+            _restore_optimizer(net.optimizer_, options["optimizer_state"])
+        net.partial_fit(rows)
+        _warn_if_useless(net, options["learning_rate"])
+        threshold = None
+        if settings.batch_topk:
+            # Unseen rows, where there are any, fire less than those that were trained on.
+            threshold = calibrated_threshold(
+                net.module_, held_out.X if held_out is not None else _sample(rows)
+            )
+        dead = _never_active(net.module_, source, ~validation, scale, threshold)
     return Trained(
         weights=net.module_.weights().scaled(scale),
         history=_history(net),
         n_epochs=len(net.history),
         threshold=None if threshold is None else threshold * scale,
         dead=dead,
+        optimizer_state=_optimizer_arrays(net.optimizer_) if options["keep_optimizer"] else None,
     )
 
 
-def root_variance(X):
-    """Root of the mean squared distance of the rows to their mean."""
-    mean = X.mean(axis=0, dtype=np.float64)
-    total = sum(
-        np.square(X[start : start + 4096] - mean, dtype=np.float64).sum()
-        for start in range(0, len(X), 4096)
-    )
-    return float(np.sqrt(total / len(X)))
+def _optimizer_arrays(optimizer):
+    # By number of the parameter: those that do not train have no moments.
+    return {
+        i: {name: value.cpu().numpy().copy() for name, value in moments.items()}
+        for i, moments in optimizer.state_dict()["state"].items()
+    }
+
+
+def _restore_optimizer(optimizer, arrays):
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    state = optimizer.state_dict()
+    state["state"] = {
+        i: {name: torch.from_numpy(value.copy()) for name, value in moments.items()}
+        for i, moments in arrays.items()
+        # A read-out of another target begins anew.
+        if moments["exp_avg"].shape == tuple(parameters[i].shape)
+    }
+    optimizer.load_state_dict(state)
+
+
+def _training_rows(source, kept, scale, y, device):
+    if source.fits_in_memory:
+        return _in_memory(source, np.flatnonzero(kept), scale, y, device)
+    return StreamedRows(source, kept, scale, y, device)
+
+
+def _in_memory(source, positions, scale, y, device):
+    X = torch.from_numpy(source.take(positions) / np.float32(scale))
+    return Rows(X.to(device), torch.from_numpy(y[positions]).to(device))
+
+
+def _sample(rows):
+    """Rows to set the threshold by, where none are held out."""
+    if isinstance(rows, Rows):
+        return rows.X
+    return next(rows.pools(np.random.RandomState(0)))[0]
 
 
 @torch.no_grad()
@@ -228,13 +265,17 @@ def calibrated_threshold(module, X, *, n_rows=65536):
 
 
 @torch.no_grad()
-def _never_active(module, X, threshold):
+def _never_active(module, source, kept, scale, threshold):
     module.eval()
-    active = torch.zeros(len(module.encoder_bias), dtype=torch.bool, device=X.device)
-    for start in range(0, len(X), 2048):
-        centred, dense = module(X[start : start + 2048])
+    device = module.encoder_bias.device
+    active = torch.zeros(len(module.encoder_bias), dtype=torch.bool, device=device)
+    for start, rows in source.blocks():
+        chosen = rows[kept[start : start + len(rows)]] / np.float32(scale)
+        centred, dense = module(torch.from_numpy(chosen).to(device))
         code = module.code(centred, dense, module.pattern(dense, threshold))
         active[code.pattern.neurons[code.values != 0]] = True
+        if active.all():
+            break
     return np.flatnonzero(~active.cpu().numpy())
 
 

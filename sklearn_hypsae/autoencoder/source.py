@@ -1,0 +1,107 @@
+"""Rows that may lie in several arrays and need not fit into memory. No torch here."""
+
+import numpy as np
+
+# Rows whose float32 copy takes more than this are streamed instead.
+LARGEST_IN_MEMORY = 2**29
+N_ROWS_PER_BLOCK = 4096
+
+
+class Source:
+    """One or more arrays (or memory maps) of rows, read as one float32 array.
+
+    Parameters
+    ----------
+    shards : list of ndarray of shape (n_rows, d)
+    """
+
+    def __init__(self, shards):
+        self.shards = shards
+        self.starts = np.cumsum([0] + [len(shard) for shard in shards])
+        self.n_features = shards[0].shape[1]
+
+    def __len__(self):
+        return int(self.starts[-1])
+
+    @property
+    def fits_in_memory(self):
+        """Whether the rows may all be copied."""
+        return len(self) * self.n_features * 4 <= LARGEST_IN_MEMORY
+
+    def take(self, positions):
+        """Copy rows out by position.
+
+        Parameters
+        ----------
+        positions : ndarray of int
+
+        Returns
+        -------
+        rows : ndarray of shape (n_positions, d), dtype=float32
+        """
+        rows = np.empty((len(positions), self.n_features), np.float32)
+        owner = np.searchsorted(self.starts, positions, side="right") - 1
+        for i in np.unique(owner):
+            mine = np.flatnonzero(owner == i)
+            # In the order of the file: a map is read page by page.
+            mine = mine[np.argsort(positions[mine], kind="stable")]
+            rows[mine] = self.shards[i][positions[mine] - self.starts[i]]
+        return rows
+
+    def blocks(self, size=N_ROWS_PER_BLOCK):
+        """Read all rows in order.
+
+        Parameters
+        ----------
+        size : int
+            Rows at a time at most.
+
+        Yields
+        ------
+        start : int
+            Position of the first row.
+
+        rows : ndarray of shape (<= size, d), dtype=float32
+        """
+        for first, shard in zip(self.starts, self.shards, strict=False):
+            for start in range(0, len(shard), size):
+                rows = np.asarray(shard[start : start + size])
+                yield int(first) + start, np.ascontiguousarray(rows, dtype=np.float32)
+
+    def root_variance(self):
+        """Root of the mean squared distance of the rows to their mean.
+
+        Returns
+        -------
+        root : float
+        """
+        shift, total, squares = None, 0.0, 0.0
+        for _, rows in self.blocks():
+            rows = rows.astype(np.float64)
+            # Shifted, because the difference of two large sums would lose the digits.
+            shift = rows.mean(axis=0) if shift is None else shift
+            rows -= shift
+            total = total + rows.sum(axis=0)
+            squares += np.square(rows).sum()
+        variance = squares / len(self) - np.square(total / len(self)).sum()
+        return float(np.sqrt(max(variance, 0.0)))
+
+
+def as_shards(X):
+    """Give the arrays of X where it is data to be streamed, else None.
+
+    Parameters
+    ----------
+    X : anything
+
+    Returns
+    -------
+    shards : list of ndarray or None
+        For a memory map, and for a list or tuple of two-dimensional arrays.
+    """
+    if isinstance(X, np.memmap) and X.ndim == 2:
+        return [X]
+    if not isinstance(X, list | tuple) or len(X) == 0:
+        return None
+    are_matrices = all(isinstance(shard, np.ndarray) and shard.ndim == 2 for shard in X)
+    return list(X) if are_matrices else None
