@@ -166,6 +166,7 @@ def _note(j, table, predictor, rows):
     if np.isnan(table["regression_pval"][j]):
         return "untested: too few rows for so many hypotheses"
     notes = ["penalised fit"] if predictor.regression.is_penalised else []
+    notes += ["perfect fit"] if predictor.regression.is_perfect else []
     if not np.isnan(table["permutation_pval"][j]):
         notes.append("judged by permutation")
     return ", ".join(notes)

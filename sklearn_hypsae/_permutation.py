@@ -8,6 +8,8 @@ groups: on noise, small p-values then come far too often.
 import numpy as np
 from scipy import stats
 
+from ._regression import is_perfect
+
 # Of the distribution of a coefficient's estimate. At these, noise gives p < .005 about 1.2
 # times as often as it should (benchmarks/noise_calibration.py); far above, several times.
 MAX_SKEWNESS = 0.25
@@ -49,7 +51,7 @@ def misleads_t_test(A, y):
     """
     basis, weights = _basis_and_weights(A)
     errors = y - basis @ (basis.T @ y)
-    if _is_exact(errors, y):
+    if is_perfect(errors, y):
         return np.zeros(A.shape[1], dtype=bool)
     # Weights have unit length, so their power sums are the standardised ones.
     skewness = np.abs(stats.skew(errors) * np.sum(weights**3, axis=0))
@@ -86,7 +88,8 @@ def permutation_pvalues(A, y, *, n_permutations, random_state, groups=None, colu
     Returns
     -------
     pvalues : ndarray of shape (n_tested,)
-        Two-sided; at least 1 / (n_permutations + 1).
+        Two-sided; at least 1 / (n_permutations + 1). NaN where the fit is perfect, so that
+        there are no residuals to permute.
 
     References
     ----------
@@ -101,8 +104,8 @@ def permutation_pvalues(A, y, *, n_permutations, random_state, groups=None, colu
     weights = weights if columns is None else weights[:, columns]
     n_columns = weights.shape[1]
     errors = y - basis @ (basis.T @ y)
-    if n_columns == 0 or _is_exact(errors, y):
-        return np.full(n_columns, 1 / (n_permutations + 1))
+    if n_columns == 0 or is_perfect(errors, y):
+        return np.full(n_columns, np.nan)
     if groups is None:
         order, starts = np.arange(len(y)), None
     else:
@@ -122,11 +125,6 @@ def permutation_pvalues(A, y, *, n_permutations, random_state, groups=None, colu
         if not len(open_columns):
             break
     return (reached + 1) / (done + 1)
-
-
-def _is_exact(errors, y):
-    """Say whether a fit is perfect, so that its residuals are nothing but rounding."""
-    return np.ptp(errors) <= 1e-10 * np.ptp(y)
 
 
 def _basis_and_weights(A):

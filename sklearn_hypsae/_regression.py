@@ -37,6 +37,10 @@ class Regression(NamedTuple):
 
     result : object
         What statsmodels returned.
+
+    is_perfect : bool
+        Whether least squares left no residuals. p-values are then 0, and 1 for a column that
+        contributes nothing but rounding.
     """
 
     params: np.ndarray
@@ -44,6 +48,7 @@ class Regression(NamedTuple):
     intervals: np.ndarray
     is_penalised: bool
     result: Any
+    is_perfect: bool = False
 
 
 def independent_columns(A):
@@ -159,7 +164,27 @@ def _fit_least_squares(design, y, options, inference):
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         result = api.OLS(y, design).fit(**options)
-        return _from_result(result) if inference else _without_inference(result)
+        if not inference:
+            return _without_inference(result)
+        regression = _from_result(result)
+    if not is_perfect(result.resid, y):
+        return regression
+    contributes = np.abs(regression.params[1:]) * np.ptp(design[:, 1:], axis=0) > 1e-8 * np.ptp(y)
+    return regression._replace(pvalues=np.where(contributes, 0.0, 1.0), is_perfect=True)
+
+
+def is_perfect(residuals, y):
+    """Say whether residuals are nothing but rounding.
+
+    Parameters
+    ----------
+    residuals, y : ndarray of shape (n_samples,)
+
+    Returns
+    -------
+    is_perfect : bool
+    """
+    return bool(np.ptp(residuals) <= 1e-10 * np.ptp(y))
 
 
 def _fit_logistic(design, y, options):

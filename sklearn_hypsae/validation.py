@@ -115,9 +115,10 @@ class HypothesisValidator(TablesMixin, SelectorMixin, BaseEstimator):
           they are known not to have, None where it cannot be known.
 
     result_ : statsmodels results
-        Of the joint regression, for its summary and diagnostics. Its columns are the intercept
-        and the columns of X not left out. Under separation it is the weighted binomial fit
-        equivalent to the penalised one: take p-values from ``hypotheses_``.
+        Of the joint regression, for its summary and diagnostics. Its columns are the intercept,
+        the covariates and the columns of X, less those left out. Under separation it is the
+        weighted binomial fit equivalent to the penalised one: take p-values from
+        ``hypotheses_``.
 
     covariates_ : DataFrame of shape (n_covariates, n_statistics)
         Coefficients of the covariates, as for the hypotheses; empty without covariates.
@@ -155,7 +156,7 @@ class HypothesisValidator(TablesMixin, SelectorMixin, BaseEstimator):
 
     Where the annotations separate the classes, maximum likelihood has no finite answer. The
     regression is then fitted with Firth's penalty and p-values are those of score tests; ``note``
-    says "penalised fit".
+    says "penalised fit". Where least squares leaves no residuals it says "perfect fit".
 
     With groups, standard errors are cluster-robust, for the regression and for separation.
 

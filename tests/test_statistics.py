@@ -210,12 +210,16 @@ def test_few_groups_allow_no_small_p_value():
     assert pvalue > 0.1
 
 
-def test_a_perfect_fit_is_significant_and_no_reason_for_permutations():
-    x = np.tile([0.0, 1.0], 50)[:, None]
-    y = 3 * x[:, 0] + 1
-    assert not misleads_t_test(x, y).any()
-    pvalue = permutation_pvalues(x, y, n_permutations=99, random_state=np.random.RandomState(0))
-    np.testing.assert_allclose(pvalue, 0.01)
+def test_a_perfect_fit_tells_what_contributes_and_permutes_nothing():
+    rng = np.random.default_rng(0)
+    A = draw_annotations(rng, 100, [0.5, 0.5])
+    y = 3 * A[:, 0] + 1
+    fit = fit_regression(A, y, classification=False)
+    assert fit.is_perfect
+    assert list(fit.pvalues) == [0, 1]
+    assert not misleads_t_test(A, y).any()
+    random_state = np.random.RandomState(0)
+    assert np.isnan(permutation_pvalues(A, y, n_permutations=99, random_state=random_state)).all()
 
 
 # Scores

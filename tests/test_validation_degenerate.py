@@ -110,6 +110,16 @@ def test_a_concept_with_fewer_than_20_rows_on_either_side_is_untested(n_present,
     assert np.isfinite(row["regression_coef"]) and np.isfinite(row["separation_score"])
 
 
+@pytest.mark.parametrize("with_groups", [False, True])
+def test_a_target_that_follows_exactly_is_said_to(with_groups):
+    frame, _ = annotated_frame("stars")
+    y = 2 * frame["concept 3"] - frame["concept 8"]
+    groups = np.arange(len(y)) // 5 if with_groups else None
+    table = HypothesisValidator().fit(frame, y, groups=groups).hypotheses_
+    assert (table["note"] == "perfect fit").all()
+    assert list(np.flatnonzero(table["significant"])) == [3, 8]
+
+
 def test_separated_classes_get_a_penalised_fit_that_says_so():
     annotations, y, _ = make_case("binary")
     rng = np.random.default_rng(0)
