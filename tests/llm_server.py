@@ -137,6 +137,8 @@ class LLMServer:
         self.injected = collections.Counter()
         self.n_requests = self.n_now = self.most_at_once = 0
         self.repeated = 0
+        self.files, self.batches, self.batch_calls = {}, {}, []
+        self.hold_batches, self.batches_end = False, "completed"
         self._connections = set()
 
     @property
@@ -214,6 +216,8 @@ class LLMServer:
         if path.endswith("/models"):
             data = [{"id": name, "object": "model"} for name in self.models]
             return await _send(writer, 200, {"object": "list", "data": data})
+        if "/files" in path or "/batches" in path:
+            return await self._serve_batches(writer, method, path, headers, body)
         self.n_requests += 1
         self.n_now += 1
         self.most_at_once = max(self.most_at_once, self.n_now)
@@ -244,6 +248,53 @@ class LLMServer:
             text = text.upper() if fault == "shout" else text
             return await _send(writer, 200, _completion(text, prompt, body))
         await self._fail(writer, fault, prompt, body)
+
+    async def _serve_batches(self, writer, method, path, headers, body):
+        self.batch_calls.append(f"{method} {path}")
+        if self._draw_fault() is not None:
+            return await _send(writer, 503, _error("for now"))
+        name = path.split("/")[3] if path.count("/") > 2 else None
+        if path.endswith("/content"):
+            return await _send(writer, 200, self.files[name])
+        if path.endswith("/files"):
+            content = body.split(b"\r\n\r\n")[2].rpartition(b"\r\n--")[0]
+            name = f"file-{len(self.files)}"
+            self.files[name] = content
+            return await _send(writer, 200, {"id": name})
+        if method == "POST":
+            name = f"batch-{len(self.batches)}"
+            self.batches[name] = {"id": name, "status": "validating", **json.loads(body)}
+            return await _send(writer, 200, self.batches[name])
+        batch = self.batches.get(name)
+        if batch is None:
+            return await _send(writer, 404, _error(f"No batch found with id {name}"))
+        self._advance(batch)
+        await _send(writer, 200, batch)
+
+    def _advance(self, batch):
+        """Bring a batch one state further, and answer it in the last."""
+        if self.hold_batches or batch["status"] in ("completed", "expired", "failed"):
+            return
+        if batch["status"] == "validating":
+            batch["status"] = "in_progress"
+            return
+        batch["status"] = self.batches_end
+        lines = []
+        for line in self.files[batch["input_file_id"]].decode().splitlines():
+            asked = json.loads(line)
+            self.bodies.append(asked["body"])
+            prompt = asked["body"]["messages"][0]["content"]
+            answer = _completion(self.answer(prompt), prompt, asked["body"])
+            response = {"status_code": 200, "body": answer}
+            lines.append({"custom_id": asked["custom_id"], "response": response})
+        if self.batches_end == "expired":
+            lines = lines[: len(lines) // 2]
+        if self.batches_end == "failed":
+            batch["errors"] = {"data": [{"message": "The model test is not supported"}]}
+            return
+        self.rng.shuffle(lines)
+        batch["output_file_id"] = f"file-{len(self.files)}"
+        self.files[batch["output_file_id"]] = "\n".join(map(json.dumps, lines)).encode()
 
     def _draw_fault(self):
         drawn = self.rng.random()

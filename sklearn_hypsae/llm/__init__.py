@@ -3,6 +3,7 @@
 from .base import ChatModel, Completion, CompletionError, LLMError, Monitor, Request
 from .cache import AnswerCache
 from .cost import estimate_cost
+from .openai_batch import OpenAIBatch
 from .openai_chat import OpenAIChat
 from .vllm_chat import VLLMChat
 
@@ -13,6 +14,7 @@ __all__ = [
     "CompletionError",
     "LLMError",
     "Monitor",
+    "OpenAIBatch",
     "OpenAIChat",
     "Request",
     "VLLMChat",

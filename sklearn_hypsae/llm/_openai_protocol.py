@@ -14,6 +14,8 @@ from .base import Completion, CompletionError, LLMError, without_thinking
 LONGEST_REASON = 300
 # Refusals of one prompt, which say nothing about the others.
 PROMPT_ERRORS = {"context_length_exceeded", "content_filter", "content_policy_violation"}
+# Servers other than OpenAI's say it in words.
+PROMPT_WORDS = ("context length", "context size", "maximum model length", "prompt is too long")
 #: Options of chat completions, https://platform.openai.com/docs/api-reference/chat/create,
 #: without those that would change what an answer is, and the three extras of OpenAI's package.
 OPTIONS = {
@@ -111,16 +113,27 @@ class ChatCompletions:
             raise Retry("unreachable", detail) from None
         except BrokenOff as error:
             raise Retry("server", f"The connection broke off ({error})") from None
-        if structured and answer.status in (400, 422):
-            # The server may not know this way to hold an answer to a form.
-            self.structured = False
-            raise Retry("request", "The server cannot hold answers to a form")
         if answer.status != 200:
-            raise self._meaning(answer)
+            meaning = self.meaning(answer)
+            if structured and answer.status in (400, 422) and isinstance(meaning, LLMError):
+                # The server may not know this way to hold an answer to a form.
+                self.structured = False
+                raise Retry("request", "The server cannot hold answers to a form")
+            raise meaning
         return read_completion(_json(answer.body))
 
-    def _meaning(self, answer):
-        """Tell a refusal that may pass from one that stands."""
+    def meaning(self, answer):
+        """Tell a refusal that may pass from one that stands.
+
+        Parameters
+        ----------
+        answer : Answer
+            With a status other than 200.
+
+        Returns
+        -------
+        error : Retry, CompletionError or LLMError
+        """
         error = _error_of(answer)
         status, code = answer.status, error.get("code")
         if status in (408, 409, 425, 429) or status >= 500:
@@ -128,8 +141,9 @@ class ChatCompletions:
                 return LLMError(f"The server at {self.url} says: {self._reason(error, answer)}")
             kind = "busy" if status == 429 else "server"
             return Retry(kind, f"The server answered {status}", retry_after(answer.headers))
-        if code in PROMPT_ERRORS:
-            return CompletionError(f"The server refused the prompt ({code})")
+        reason = str(error.get("message")).lower()
+        if code in PROMPT_ERRORS or any(words in reason for words in PROMPT_WORDS):
+            return CompletionError("The server refused this prompt: too long, or filtered")
         return LLMError(
             f"The server at {self.url} refused the request for model {self.model!r} "
             f"({status}): {self._reason(error, answer)}"

@@ -173,6 +173,9 @@ class Pool:
         self._stopped = True
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=DRAIN_SECONDS)
+        for task in self._tasks:
+            task.cancel()
+        self._wake.set()
 
     async def _wait(self):
         """Wait until a request ends or the next one is due."""
@@ -324,6 +327,8 @@ def run_in_thread(make_pool):
         After what was under way had a moment to arrive.
     """
     state = {}
+    # Not Thread.join: interrupted by Ctrl-C, CPython 3.11 takes the thread for ended.
+    ended = threading.Event()
 
     async def work():
         async with make_pool() as pool:
@@ -335,15 +340,16 @@ def run_in_thread(make_pool):
             state["outcomes"] = asyncio.run(work())
         except BaseException as error:
             state["error"] = error
+        finally:
+            ended.set()
 
-    thread = threading.Thread(target=target, name="llm-requests", daemon=True)
-    thread.start()
+    threading.Thread(target=target, name="llm-requests", daemon=True).start()
     try:
-        thread.join()
+        ended.wait()
     except BaseException:
-        if "pool" in state and thread.is_alive():
+        if "pool" in state and not ended.is_set():
             asyncio.run_coroutine_threadsafe(state["pool"].stop(), state["loop"])
-            thread.join(DRAIN_SECONDS + 0.5)
+            ended.wait(DRAIN_SECONDS + 0.5)
         raise
     if "error" in state:
         raise state["error"]

@@ -180,6 +180,7 @@ class OpenAIChat(ChatModel):
         Returns
         -------
         identity : dict
+            The same for a batch, whose answers are no others.
         """
         return {
             "backend": "OpenAIChat",

@@ -1,0 +1,113 @@
+"""OpenAI's Batch interface, against the test server's files and batches."""
+
+import json
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from llm_server import LLMServer, WordRule
+from llm_tools import ask, truth, word_texts
+
+from sklearn_hypsae import LLMInterpreter
+from sklearn_hypsae.llm import LLMError, OpenAIBatch, OpenAIChat
+
+
+def batch_client(server, **options):
+    return OpenAIBatch("test-model", server.url, poll_seconds=0.01, **options)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("SKLEARN_HYPSAE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_requests_go_out_as_one_file_and_answers_come_back_in_order(folder):
+    texts = word_texts(50)
+    with LLMServer(WordRule({})) as server:
+        found = ask(batch_client(server, seed=3), texts)
+    np.testing.assert_array_equal(found, truth(texts))
+    assert len(server.batches) == 1 and server.n_requests == 0
+    (line, *_), order = server.files["file-0"].decode().splitlines(), server.batches["batch-0"]
+    assert json.loads(line)["url"] == order["endpoint"] == "/v1/chat/completions"
+    assert json.loads(line)["body"]["seed"] == 3
+    assert order["completion_window"] == "24h"
+    assert list((folder / "batches").iterdir()) == [], "what is collected is forgotten"
+
+
+def test_batches_hold_no_more_than_their_size():
+    with LLMServer(WordRule({})) as server:
+        found = ask(batch_client(server, batch_size=20), word_texts(50))
+    np.testing.assert_array_equal(found, truth(word_texts(50)))
+    assert len(server.batches) == 3
+
+
+def test_every_call_is_tried_again():
+    with LLMServer(WordRule({}), faults={"503": 0.4}, seed=1) as server:
+        found = ask(batch_client(server), word_texts(10))
+    assert np.isfinite(found).all()
+    assert server.injected["503"] > 0
+
+
+def test_a_killed_run_is_resumed_from_another_process(folder):
+    script = textwrap.dedent("""
+        import sys
+        sys.path.insert(0, sys.argv[1])
+        from llm_tools import ask, word_texts
+        from sklearn_hypsae.llm import OpenAIBatch
+        ask(OpenAIBatch("test-model", sys.argv[2], poll_seconds=0.01), word_texts(30))
+    """)
+    with LLMServer(WordRule({})) as server:
+        server.hold_batches = True
+        command = [sys.executable, "-c", script, str(Path(__file__).parent), server.url]
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while sum("GET" in call for call in server.batch_calls) < 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.kill()
+        process.wait()
+        kept = b"".join(path.read_bytes() for path in (folder / "batches").iterdir())
+        assert b"batch-0" in kept and b"about a" not in kept
+        server.hold_batches = False
+        found = ask(batch_client(server), word_texts(30))
+        assert len(server.batches) == 1, "nothing is submitted twice"
+        by_id = ask(batch_client(server, batch_id="batch-0"), word_texts(30))
+    np.testing.assert_array_equal(found, truth(word_texts(30)))
+    np.testing.assert_array_equal(by_id, found)
+
+
+def test_what_an_expired_batch_did_not_answer_is_nan():
+    with LLMServer(WordRule({})) as server:
+        server.batches_end = "expired"
+        found = ask(batch_client(server), word_texts(10))
+    assert np.isfinite(found).sum() == 5
+
+
+def test_a_batch_that_fails_is_said_with_the_servers_reason():
+    with LLMServer(WordRule({})) as server:
+        server.batches_end = "failed"
+        with pytest.raises(LLMError, match="batch-0 failed: The model test is not supported"):
+            ask(batch_client(server), word_texts(3))
+        with pytest.raises(LLMError, match=r"\(404\): No batch found"):
+            ask(batch_client(server, batch_id="batch-9"), word_texts(3))
+
+
+def test_answers_are_shared_with_ordinary_requests_through_the_cache(tmp_path):
+
+    with LLMServer(WordRule({})) as server:
+        ask(batch_client(server), word_texts(5), cache=tmp_path / "c")
+        found = ask(OpenAIChat("test-model", server.url), word_texts(5), cache=tmp_path / "c")
+        assert server.n_requests == 0
+    np.testing.assert_array_equal(found, truth(word_texts(5)))
+
+
+def test_the_interpreter_takes_a_batch_client():
+    with LLMServer(WordRule({})) as server:
+        interpreter = LLMInterpreter(batch_client(server), hypotheses=["mentions a dog"])
+        assert interpreter.fit_transform(["my dog", "my cat"]).tolist() == [[1.0], [0.0]]
+        assert interpreter.usage_["requests"] == 2

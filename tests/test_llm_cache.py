@@ -1,0 +1,171 @@
+"""The answer cache, and that keys and texts stay out of what is kept and shown."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+from llm_server import LLMServer, WordRule
+from llm_tools import ask, word_texts
+
+from sklearn_hypsae.llm import (
+    AnswerCache,
+    Completion,
+    LLMError,
+    OpenAIChat,
+    Request,
+)
+from sklearn_hypsae.llm.cache import request_keys
+from sklearn_hypsae.llm.usage import no_usage
+
+KEY = "sk-a-very-secret-key-0123456789"
+
+
+@pytest.fixture(autouse=True)
+def no_key_of_the_user(monkeypatch):
+    for variable in ("OPENAI_API_KEY", "OPENAI_KEY_SAE", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(variable, raising=False)
+
+
+# Cache
+
+
+def test_cached_answers_are_not_asked_again(tmp_path):
+    texts = word_texts(30)
+    usage = no_usage()
+    with LLMServer(WordRule({})) as server:
+        chat = OpenAIChat("test-model", server.url)
+        first = ask(chat, texts, cache=tmp_path / "c")
+        second = ask(chat, texts, cache=tmp_path / "c", usage=usage)
+        assert server.n_requests == 30
+        ask(chat, texts, cache=None)
+        assert server.n_requests == 60
+    np.testing.assert_array_equal(first, second)
+    assert usage["cached"] == 30 and usage["requests"] == 0
+
+
+def test_the_key_holds_model_server_options_and_the_whole_prompt():
+    request = Request("a" * 500 + "X" + "b" * 500, ("yes", "no"))
+    other_middle = request._replace(prompt="a" * 500 + "Y" + "b" * 500)
+    chats = [
+        OpenAIChat("m", "http://h/v1"),
+        OpenAIChat("n", "http://h/v1"),
+        OpenAIChat("m", "http://g/v1"),
+        OpenAIChat("m", "http://h/v1", temperature=1.0),
+    ]
+    requests = [request, other_middle, request._replace(options=(("max_tokens", 1),))]
+    keys = {key for chat in chats for key in request_keys(chat.identity(), requests)}
+    assert len(keys) == len(chats) * len(requests)
+    patient = OpenAIChat("m", "http://h/v1", max_retries=1, timeout=5.0, max_concurrency=2)
+    assert set(request_keys(patient.identity(), requests)) <= keys, "how is not what"
+
+
+def test_the_cache_stores_no_texts(tmp_path):
+    secret = "the patient in bed seven"
+    with LLMServer(WordRule({})) as server:
+        ask(OpenAIChat("test-model", server.url), [secret], cache=tmp_path / "c")
+    stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"yes" in stored.lower() or b"no" in stored.lower()
+    assert secret.encode() not in stored and b"Statement" not in stored
+
+
+@pytest.mark.parametrize("content", [b"", b"this is no database at all", b"SQLite format 3\0" * 99])
+def test_a_damaged_cache_is_set_aside_and_said(tmp_path, content):
+    path = tmp_path / "c"
+    path.write_bytes(content)
+    with LLMServer(WordRule({})) as server:
+        chat = OpenAIChat("test-model", server.url)
+        if content:
+            with pytest.warns(UserWarning, match="set aside as"):
+                ask(chat, word_texts(3), cache=path)
+            (aside,) = tmp_path.glob("c.damaged-*")
+            assert aside.read_bytes() == content
+        ask(chat, word_texts(3), cache=path)
+        assert np.isfinite(ask(chat, word_texts(3), cache=path)).all()
+        assert server.n_requests == 3
+
+
+def test_a_cache_cut_short_is_rebuilt(tmp_path):
+    path = tmp_path / "c"
+    with AnswerCache(path) as cache:
+        for i in range(2000):
+            cache.put(b"%032d" % i, Completion("yes"))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.warns(UserWarning, match="damaged"), AnswerCache(path) as cache:
+        cache.put(b"k", Completion("no", 1, 2, {"No": 0.5}))
+        assert cache.get([b"k"]) == {b"k": Completion("no", 1, 2, {"No": 0.5})}
+
+
+def test_a_hundred_thousand_lookups_take_under_two_seconds(tmp_path):
+    keys = [os.urandom(32) for _ in range(100_000)]
+    with AnswerCache(tmp_path / "c") as cache:
+        cache._connection.execute("BEGIN")
+        for key in keys:
+            cache.put(key, Completion("yes", 100, 1))
+        cache._connection.execute("COMMIT")
+        started = time.perf_counter()
+        found = cache.get(keys)
+        seconds = time.perf_counter() - started
+    assert len(found) == 100_000
+    assert seconds < 2
+
+
+def test_several_processes_and_threads_share_a_cache(tmp_path):
+    script = textwrap.dedent("""
+        import sys, threading
+        from sklearn_hypsae.llm import AnswerCache, Completion
+        number, path = int(sys.argv[1]), sys.argv[2]
+        def write(part):
+            with AnswerCache(path) as cache:
+                for i in range(100):
+                    cache.put(b"%d-%d-%d" % (number, part, i), Completion(f"answer {i}"))
+        threads = [threading.Thread(target=write, args=(part,)) for part in range(3)]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+    """)
+    commands = [[sys.executable, "-c", script, str(i), str(tmp_path / "c")] for i in range(2)]
+    processes = [subprocess.Popen(command) for command in commands]
+    assert [process.wait() for process in processes] == [0, 0]
+    with AnswerCache(tmp_path / "c") as cache:
+        assert cache.info()["answers"] == 600
+
+
+def test_the_cache_tells_its_size_and_can_be_cleared(tmp_path):
+    with AnswerCache(tmp_path / "deep" / "c") as cache:
+        for i in range(3000):
+            cache.put(b"%032d" % i, Completion("yes" * 50))
+        full = cache.info()
+        cache.clear()
+        empty = cache.info()
+    assert full["answers"] == 3000 and empty["answers"] == 0
+    assert empty["bytes"] < full["bytes"] / 5
+    assert (tmp_path / "deep").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "deep" / "c").stat().st_mode & 0o777 == 0o600
+
+
+# Secrets
+
+
+def test_the_key_is_sent_and_shown_nowhere(tmp_path, monkeypatch, caplog):
+    from sklearn_hypsae import LLMInterpreter
+
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    caplog.set_level("DEBUG")
+    with LLMServer(WordRule({}), key=KEY) as server:
+        chat = OpenAIChat("test-model", server.url, extra_headers={"X-Token": "also secret"})
+        estimator = LLMInterpreter(chat, hypotheses=["mentions a dog"], cache=tmp_path / "c")
+        estimator.fit_transform(word_texts(5))
+        server.key = "changed"
+        with pytest.raises(LLMError) as caught:
+            estimator.transform(["another text"])
+    shown = [repr(chat), repr(estimator), estimator._repr_html_(), str(caught.value), caplog.text]
+    shown += [pickle.dumps(estimator).decode("latin1"), json.dumps(estimator.usage_)]
+    shown += [path.read_bytes().decode("latin1") for path in tmp_path.iterdir()]
+    for place in shown:
+        assert KEY not in place
+    assert "also secret" not in repr(chat) + repr(estimator) + caplog.text

@@ -1,0 +1,199 @@
+"""Faults: what fails is tried again, what is paid for is kept."""
+
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from llm_server import FAULTS, LLMServer, WordRule
+from llm_tools import ask, truth, word_texts
+
+from sklearn_hypsae.llm import (
+    AnswerCache,
+    CompletionError,
+    LLMError,
+    OpenAIChat,
+    Request,
+)
+from sklearn_hypsae.llm._pool import Throttle
+from sklearn_hypsae.llm.usage import no_usage
+
+# Faults
+
+RATES = {fault: 0.2 / len(FAULTS) for fault in FAULTS}
+
+
+def test_two_thousand_annotations_survive_every_fault():
+    texts = word_texts(2000)
+    usage = no_usage()
+    with LLMServer(WordRule({}), faults={**RATES, "shout": 0.05}) as server:
+        found = ask(OpenAIChat("test-model", server.url, timeout=1.0), texts, usage=usage)
+    np.testing.assert_array_equal(found, truth(texts))
+    assert set(server.injected) == {*FAULTS, "shout"}
+    assert server.repeated == 0, "nothing is asked again once it was answered"
+    assert usage["requests"] == server.n_requests
+    assert usage["failed"] == 0
+    assert usage["retried"] == server.n_requests - 2000
+
+
+@pytest.mark.parametrize("fault", ["429", "500", "drop", "half", "invalid", "empty"])
+def test_one_text_that_always_fails_is_nan_and_the_others_go_on(fault):
+    class Cursed(LLMServer):
+        async def _complete(self, writer, headers, body):
+            if "text 3 " in body["messages"][0]["content"]:
+                return await self._fail(writer, fault, "", body)
+            await super()._complete(writer, headers, body)
+
+    texts = word_texts(10)
+    usage = no_usage()
+    with Cursed(WordRule({})) as server:
+        found = ask(OpenAIChat("test-model", server.url, max_retries=2), texts, usage=usage)
+    expected = truth(texts)
+    expected[3] = np.nan
+    np.testing.assert_array_equal(found, expected)
+    assert usage["failed"] == 1
+
+
+def test_retry_after_is_waited_for():
+    with LLMServer(WordRule({}), faults={"429-after": 1.0}) as server:
+        started = time.monotonic()
+        outcomes = OpenAIChat("test-model", server.url, max_retries=2).complete([Request("x")])
+    assert time.monotonic() - started >= 0.4
+    assert isinstance(outcomes[0], CompletionError)
+    assert server.n_requests == 3
+
+
+def test_a_server_that_goes_away_is_waited_for():
+    texts = word_texts(300)
+    chat = OpenAIChat("test-model", None, max_concurrency=8, max_retries=2)
+    with LLMServer(WordRule({}), latency=0.02) as server:
+        chat.base_url = server.url
+        threading_timer(0.3, lambda: server.go_away(6))
+        found = ask(chat, texts)
+    np.testing.assert_array_equal(found, truth(texts))
+    assert server.repeated <= 8, "at most what was under way when it left"
+
+
+def threading_timer(seconds, what):
+    timer = threading.Timer(seconds, what)
+    timer.daemon = True
+    timer.start()
+
+
+def test_concurrency_backs_off_from_refusals_and_recovers():
+    texts = word_texts(400)
+    with LLMServer(WordRule({}), latency=0.05, capacity=6) as server:
+        found = ask(OpenAIChat("test-model", server.url), texts)
+    np.testing.assert_array_equal(found, truth(texts))
+    assert server.injected["capacity"] < 0.3 * 400
+
+
+def test_throttle_follows_the_capacity_but_not_chance():
+    rng = np.random.RandomState(0)
+    overloaded = Throttle(30)
+    for _ in range(2000):
+        overloaded.observe(rng.uniform() > 10 / overloaded.limit)
+    assert 7 <= overloaded.limit <= 14
+    for _ in range(1000):
+        overloaded.observe(False)
+    assert overloaded.limit == 30
+    unlucky, limits = Throttle(30), []
+    for _ in range(4000):
+        unlucky.observe(rng.uniform() < 0.2)
+        limits.append(unlucky.limit)
+    assert np.mean(limits) > 20
+
+
+@pytest.mark.parametrize(
+    ("server_options", "said"),
+    [
+        ({"key": "another"}, r"\(401\): Incorrect API key"),
+        ({"models": ("other-model",)}, r"\(404\): The model test-model does not exist"),
+        ({"refuses": lambda body: "temperature must be 1"}, r"\(400\): temperature must be 1"),
+    ],
+)
+def test_refusals_that_stand_stop_at_once_with_the_servers_reason(server_options, said):
+    with LLMServer(WordRule({}), **server_options) as server:
+        started = time.monotonic()
+        with pytest.raises(LLMError, match=said):
+            ask(OpenAIChat("test-model", server.url), word_texts(500))
+    assert time.monotonic() - started < 3
+    assert server.n_requests <= 60
+
+
+def test_a_base_url_that_refuses_is_said_within_seconds():
+    with LLMServer() as server:
+        url = server.url
+    started = time.monotonic()
+    with pytest.raises(LLMError, match=f"No server answers at {url}"):
+        ask(OpenAIChat("test-model", url), word_texts(3))
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"message": "no", "code": "context_length_exceeded"},
+        {"message": "This model's maximum context length is 4096 tokens.", "code": 400},
+    ],
+)
+def test_a_prompt_that_is_too_long_fails_alone(error):
+    class Narrow(LLMServer):
+        def _refusal(self, headers, body):
+            if "text 1 " in body["messages"][0]["content"]:
+                return 400, {"error": error}
+            return super()._refusal(headers, body)
+
+    with Narrow(WordRule({})) as server:
+        found = ask(OpenAIChat("test-model", server.url), word_texts(4))
+    assert np.isnan(found[:, 0]).tolist() == [False, True, False, False]
+    assert all("structured_outputs" in body for body in server.bodies)
+
+
+def test_a_model_that_never_keeps_to_the_form_is_not_asked_for_ever():
+    with LLMServer(lambda prompt: "It depends.") as server:
+        found = ask(OpenAIChat("test-model", server.url), word_texts(200))
+    assert np.isnan(found).all()
+    assert server.n_requests < 3 * 200
+
+
+# Runs that end early
+
+RUN = textwrap.dedent("""
+    import sys
+    sys.path.insert(0, {folder!r})
+    from llm_tools import ask, word_texts
+    from sklearn_hypsae.llm import OpenAIChat
+    found = ask(OpenAIChat("test-model", {url!r}), word_texts(2000), cache={cache!r})
+""")
+
+
+@pytest.mark.parametrize(("sent", "most_lost"), [(signal.SIGKILL, 30), (signal.SIGINT, 0)])
+def test_a_run_that_is_killed_resumes_without_asking_twice(tmp_path, sent, most_lost):
+    cache = str(tmp_path / "c")
+    folder = str(Path(__file__).parent)
+    with LLMServer(WordRule({}), latency=0.05) as server:
+        script = RUN.format(folder=folder, url=server.url, cache=cache)
+        process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while sum(server.answered.values()) < 300 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(sent)
+        started = time.monotonic()
+        assert process.wait(timeout=10) != 0
+        assert time.monotonic() - started < 2
+        time.sleep(0.1)
+        n_before = sum(server.answered.values())
+        with AnswerCache(cache) as kept:
+            n_kept = kept.info()["answers"]
+        texts = word_texts(2000)[: n_before + 200]
+        found = ask(OpenAIChat("test-model", server.url), texts, cache=cache)
+    # What was under way when the process was killed is lost; Ctrl-C waits for it.
+    assert n_before - n_kept <= most_lost
+    assert server.repeated <= most_lost
+    np.testing.assert_array_equal(found, truth(texts))

