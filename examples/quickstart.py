@@ -13,7 +13,6 @@ import time
 from sklearn_hypsae import HypothesisGenerator, make_hypothesis_pipeline
 from sklearn_hypsae.datasets import load_movie_reviews
 
-
 # 6,500 reviews discover, 2,030 test.
 VALIDATION_SIZE = 2030 / 8530
 
