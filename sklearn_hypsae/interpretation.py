@@ -32,11 +32,10 @@ from .llm.usage import no_usage
 class LLMInterpreter(TransformerMixin, BaseEstimator):
     """Describe neurons in words, and say of any text whether the words apply to it.
 
-    Without a language model the words are keyphrases: the few n-grams that best tell the texts
-    that fire a neuron from those that do not. The hypothesis then reads
-    ``mentions "slow service", "waited" or "rude"``, and a text is annotated by whether one of
-    the phrases occurs in it. With a language model, the model words what the firing texts
-    have in common and answers, text by text, whether that holds [1]_.
+    Without a language model the words are keyphrases, the n-grams that best tell the texts that
+    fire a neuron from the others: ``mentions "slow service", "waited" or "rude"``. A text is
+    annotated by whether one of them occurs in it. A language model words what the firing
+    texts have in common, and answers for each text whether that holds [1]_.
 
     Parameters
     ----------
@@ -56,16 +55,14 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         this are refused, with keyphrases too.
 
     sampling : {"top", "quantile"} or callable, default="top"
-        Firing texts that are shown: the strongest, or a random draw from ``quantile_range``.
-        A callable ``(activation, rows, n_examples, rng) -> (firing_rows, silent_rows)``
-        chooses both kinds itself.
+        Show the strongest firing texts, or a draw from ``quantile_range``, or what a callable
+        ``(activation, rows, n_examples, rng) -> (firing_rows, silent_rows)`` chooses.
 
     quantile_range : (float, float), default=(0.9, 1.0)
         For "quantile": quantiles of the neuron's positive activations.
 
     negatives : {"random", "hard"}, default="random"
-        Silent texts that are shown: any, or those whose words (TF-IDF) are most like the
-        words of the firing texts.
+        Show any silent texts, or those most like the firing ones in their words (TF-IDF).
 
     max_words_per_example : int or None, default=256
         Longer texts are cut there in prompts, and marked as cut. None: never cut.
@@ -80,27 +77,22 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
     scoring_metric : {"f1", "precision", "recall", "correlation", "auc"}, default="f1"
         What decides between candidates; "auc" needs ``soft_labels``.
 
-    temperature : float, default=None
-        Sampling temperature of all requests. None: the server's own.
-
-    max_tokens : int, default=None
-        Longest completion. None: the server's own.
+    temperature, max_tokens : float and int, default=None
+        Sampling temperature and longest completion. None: the server's own.
 
     task_specific_instructions : str, default=None
-        Put into the interpretation prompt: what the texts are, which kind of property to
-        look for.
+        For the interpretation prompt: what the texts are, which properties to look for.
 
     concepts_per_request : int, default=1
         Hypotheses asked of one text in one annotation request. More cost fewer tokens.
 
     max_requests : int, default=None
-        Requests that may be sent from fit on, in fit and all later transforms together.
-        What is not asked any more is NaN. None: any number.
+        Requests that may be sent from fit on, in fit and all later transforms together; what is
+        not asked any more is NaN.
 
     cache : "auto", path-like or None, default="auto"
-        SQLite file that keeps answers under hashes of what was asked (texts are not stored).
-        "auto" is a file in the user's cache folder, which ``SKLEARN_HYPSAE_CACHE`` moves.
-        None: no cache.
+        SQLite file that keeps answers under hashes of what was asked, without the texts.
+        "auto": in the user's cache folder, which ``SKLEARN_HYPSAE_CACHE`` moves.
 
     random_state : int, RandomState instance or None, default=None
         Draws the examples.
@@ -109,13 +101,11 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         Show progress bars.
 
     refine : bool, default=False
-        Show the model which texts its wording missed and which it wrongly covers, and keep
-        its second wording where that does better. One half of the scoring examples supplies
-        the mistakes, the other half decides.
+        Show the model the mistakes of its wording on one half of the scoring examples, and keep
+        a second wording where it does better on the other half.
 
     soft_labels : bool, default=False
-        Annotate with the probability of yes, where the server gives log-probabilities, and
-        score fidelity as AUC too.
+        Annotate with the probability of yes where the server tells, and score AUC too.
 
     max_tokens_total : int, default=None
         As ``max_requests``, for prompt and completion tokens together.
@@ -147,11 +137,6 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
 
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Names of the neurons; only where X has column names.
-
-    Notes
-    -----
-    The texts come in as the index of X, as :class:`~sklearn_hypsae.EmbeddingTransformer`
-    puts them there, or as ``texts=``.
 
     References
     ----------
@@ -267,7 +252,8 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
             say something about y. A language model is not told.
 
         texts : collection of str of length n_samples, default=None
-            The texts. None: the index of X.
+            The texts. None: the index of X, where
+            :class:`~sklearn_hypsae.EmbeddingTransformer` puts them.
 
         Returns
         -------

@@ -44,7 +44,9 @@ class Progress:
     """
 
     def __init__(self, total, description, show):
-        self._bar = tqdm(total=total, desc=description, unit="request", disable=not show)
+        self._bar = tqdm(
+            total=total, desc=description, unit="request", disable=not (show and total)
+        )
         self._shown = 0.0
 
     def step(self, usage, n=1):

@@ -171,9 +171,9 @@ class VLLMChat(ChatModel):
                 try:
                     _ENGINES[key] = vllm.LLM(model=self.model, **arguments)
                 except Exception as error:
-                    reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
+                    reason = " ".join(str(error).split())[:300] or type(error).__name__
                     raise LLMError(
-                        f"vLLM could not load the model {self.model!r}: {reason[0][:300]}"
+                        f"vLLM could not load the model {self.model!r}: {reason}"
                     ) from error
             return _ENGINES[key]
 
