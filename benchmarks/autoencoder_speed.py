@@ -82,6 +82,8 @@ def ours_fit(n_rows, seed):
     from sklearn_hypsae import SparseAutoencoderTransformer
 
     X = rows(384, -(-n_rows // BATCH_SIZE))[:n_rows]
+    # The first fit imports torch; the peer has done so when it is imported.
+    SparseAutoencoderTransformer(8, 2, n_epochs=1, patience=None).fit(X[:100])
     began = time.perf_counter()
     SparseAutoencoderTransformer(
         256, 8, n_epochs=20, patience=None, device="cpu", random_state=seed

@@ -23,7 +23,8 @@ class Rows(Dataset):
         return len(self.X)
 
     def __getitem__(self, index):
-        return self.X[index], self.y[index]
+        # Several times as fast as X[index].
+        return self.X.index_select(0, index), self.y.index_select(0, index)
 
 
 class SliceIterator:

@@ -95,9 +95,15 @@ def topk_pattern(scores, k, *, ascending=False):
     neurons = torch.topk(scores, k, dim=1, sorted=False).indices
     if ascending:
         neurons = neurons.sort(dim=1).values
-    bags = torch.arange(n_rows, device=scores.device).repeat_interleave(k)
-    offsets = torch.arange(0, n_rows * k + 1, k, device=scores.device)
+    bags, offsets = _even_bags(n_rows, k, scores.device)
     return Pattern(bags, neurons.reshape(-1), offsets, n_neurons)
+
+
+@functools.lru_cache(maxsize=8)
+def _even_bags(n_rows, k, device):
+    """Bags and offsets of k neurons a row, the same for every batch."""
+    bags = torch.arange(n_rows, device=device).repeat_interleave(k)
+    return bags, torch.arange(0, n_rows * k + 1, k, device=device)
 
 
 def batch_topk_pattern(scores, k):

@@ -53,7 +53,7 @@ def batch_loss(module, x, y, dead):
     settings = module.settings
     centred, dense = module(x)
     code = module.code(centred, dense, module.pattern(dense))
-    main, residual = _reconstruction_loss(module, x, code)
+    main, fvu, residual = _reconstruction_loss(module, x, code)
     loss = main
     if settings.multi_coef and settings.multi_k:
         pattern = kernels.topk_pattern(module.scores(dense), settings.multi_k)
@@ -69,22 +69,25 @@ def batch_loss(module, x, y, dead):
         module.count_step(code)
     return BatchLoss(
         loss,
-        residual.square().sum() / len(x),
+        fvu,
         (code.values.detach() != 0).sum() / len(x),
         target_error.detach(),
     )
 
 
 def _reconstruction_loss(module, x, code):
-    """Squared error, averaged over the nested prefixes (2503.17547); the full residual."""
+    """Squared error, averaged over the nested prefixes (2503.17547); FVU and residual in full."""
     n_levels = len(module.prefix_lengths)
     if n_levels < 2:
         residual = x - module.input_bias - module.decode(code)
-        return residual.square().sum() / len(x), residual.detach()
+        error = residual.square().sum() / len(x)
+        return error, error.detach(), residual.detach()
     levels = code._replace(pattern=code.pattern.in_levels(module.prefix_lengths))
     parts = module.decode(levels).view(len(x), n_levels, -1)
     residuals = (x - module.input_bias).unsqueeze(1) - parts.cumsum(dim=1)
-    return residuals.square().sum() / (len(x) * n_levels), residuals[:, -1].detach()
+    full = residuals[:, -1].detach()
+    error = residuals.square().sum() / (len(x) * n_levels)
+    return error, full.square().sum() / len(x), full
 
 
 def _auxiliary_loss(module, centred, dense, residual, dead):
