@@ -9,8 +9,8 @@ share whose p-value that decides is, and the share of runs in which any hypothes
 after Bonferroni at .1 (at most 18% is wanted; 10% is what the level promises at most).
 
 "annotations" draws annotations at prevalences from 1% to 40%, overlapping; with documents of
-ten chunks each (and y a property of the document) also with groups. "texts" runs all steps on
-Rotten Tomatoes sentences, and on IMDB reviews cut into ten chunks each, with keyphrases.
+ten chunks each (and y a property of the document) also with groups. "texts" runs all steps on the
+openings of IMDB reviews, and on long ones cut into ten chunks each.
 """
 
 import argparse
@@ -40,6 +40,7 @@ TARGETS = {
 }
 WITH_TEXTS = ("binary", "five stars", "skewed (lognormal)")
 CHUNKS = 10
+N_WORDS = 80
 
 
 def draw_annotations(rng, n_documents, n_chunks, n_concepts=20):
@@ -77,33 +78,36 @@ def run_on_annotations(n_runs):
 
 
 def run_on_texts(n_runs):
-    reviews = load_movie_reviews(n_samples=2000, random_state=0).texts
-    sentences = EmbeddingTransformer(verbose=True).fit_transform(reviews)
-    chunks, documents = cut_into_chunks(load_movie_reviews("imdb", n_samples=600, random_state=0))
+    reviews = load_movie_reviews("imdb", n_samples=2000, random_state=0).texts
+    openings = [" ".join(text.split()[:N_WORDS]) for text in reviews]
+    openings = EmbeddingTransformer(verbose=True).fit_transform(openings)
+    chunks, documents = cut_into_chunks(reviews)
     chunks = EmbeddingTransformer(verbose=True).fit_transform(chunks)
+    alone = np.arange(len(openings))
     settings = [
-        ("2,000 sentences", sentences, np.arange(len(sentences)), False),
-        ("chunks of reviews, groups", chunks, documents, True),
-        ("chunks of reviews, no groups", chunks, documents, False),
+        ("2,000 openings, keyphrases", openings, alone, {}, False),
+        ("2,000 openings, neurons", openings, alone, {"interpret": "passthrough"}, False),
+        ("2,000 chunks, keyphrases, groups", chunks, documents, {}, True),
+        ("2,000 chunks, keyphrases, no groups", chunks, documents, {}, False),
     ]
-    for setting, embeddings, units, with_groups in settings:
+    for setting, embeddings, units, parameters, with_groups in settings:
         for target in WITH_TEXTS:
-            validators = []
+            generators = []
             for seed in range(n_runs):
                 y = TARGETS[target](np.random.default_rng(seed), units[-1] + 1)[units]
                 pipeline = make_hypothesis_pipeline(M=64, K=4, task=_task(y))
-                pipeline.set_params(sae__n_epochs=20)
+                pipeline.set_params(sae__n_epochs=20, **parameters)
                 generator = HypothesisGenerator(
                     Pipeline(pipeline.steps[1:]), validation_size=0.5, random_state=seed
                 )
                 groups = units if with_groups else None
-                validators.append(generator.fit(embeddings, y, groups=groups))
-            report(setting, target, validators)
+                generators.append(generator.fit(embeddings, y, groups=groups))
+            report(setting, target, generators)
 
 
 def cut_into_chunks(reviews, n_documents=200):
     """Cut the longest reviews into ten runs of words each."""
-    longest = sorted(reviews.texts, key=len)[-n_documents:]
+    longest = sorted(reviews, key=len)[-n_documents:]
     chunks = [
         " ".join(words)
         for text in longest
