@@ -4,6 +4,7 @@ import asyncio
 import copy
 import os
 import pickle
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,10 @@ from sklearn_hypsae.llm import (
     Completion,
     OpenAIChat,
     Request,
+    VLLMChat,
 )
 from sklearn_hypsae.llm.annotation import annotation_requests
+from sklearn_hypsae.llm.names import chat_model
 from sklearn_hypsae.llm.usage import no_usage
 
 KEY = "sk-a-very-secret-key-0123456789"
@@ -240,3 +243,40 @@ def test_a_budget_of_tokens_is_not_exceeded():
     used = usage["prompt_tokens"] + usage["completion_tokens"]
     assert 2000 < used <= 4000
     assert 0 < np.isfinite(found).sum() < 200
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("name", "client"),
+    [
+        ("gpt-5-mini", "OpenAIChat('gpt-5-mini')"),
+        ("openai:gpt-5-mini", "OpenAIChat('gpt-5-mini')"),
+        ("llama3:8b", "OpenAIChat('llama3:8b')"),
+        ("vllm:Qwen/Qwen3-8B", "VLLMChat('Qwen/Qwen3-8B')"),
+    ],
+)
+def test_names_stand_for_clients(name, client):
+    assert repr(chat_model(name)) == client
+
+
+def test_a_client_is_taken_as_it_is():
+    chat = OpenAIChat("m")
+    assert chat_model(chat) is chat
+
+
+def test_vllm_that_is_not_installed_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "vllm", None)
+    with pytest.raises(ImportError, match=r"VLLMChat needs .*sklearn-hypsae\[vllm\]"):
+        VLLMChat("Qwen/Qwen3-8B").check()
+
+
+def test_copies_of_a_vllm_client_share_one_engine_and_close_without_one():
+    chat = VLLMChat("m", engine={"max_model_len": 512}, temperature=0.0)
+    other = pickle.loads(pickle.dumps(chat))
+    assert other._engine_key() == chat._engine_key()
+    assert other.identity() == chat.identity()
+    assert VLLMChat("m", temperature=1.0).identity() != VLLMChat("m").identity()
+    with other:
+        pass
