@@ -24,10 +24,15 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
         How many neurons to keep. Neurons that never vary are not kept, however many are asked
         for.
 
-    method : {"correlation", "lasso", "separation_score"} or callable, default="correlation"
+    method : {"correlation", "balanced_correlation", "lasso", "separation_score"} or callable, \
+            default="correlation"
         How a neuron is scored.
 
         - "correlation": Pearson correlation of activation and target.
+        - "balanced_correlation": the same score, but neurons that go with a larger and with a
+          smaller target are kept in turn. With a skewed target (most reviews have four or
+          five stars) the strongest neurons may all speak for the rare side, and nothing is
+          learned about the other.
         - "lasso": coefficient in the L1-penalised least squares fit that keeps ``n_select``
           neurons, on standardised activations; squared error also for a binary target, as
           [1]_ recommend for speed. Accounts for what the other neurons already explain.
@@ -94,7 +99,10 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
 
     _parameter_constraints = {
         "n_select": [Interval(Integral, 1, None, closed="left")],
-        "method": [StrOptions({"correlation", "lasso", "separation_score"}), callable],
+        "method": [
+            StrOptions({"correlation", "balanced_correlation", "lasso", "separation_score"}),
+            callable,
+        ],
         "n_top_activating": [Interval(Integral, 1, None, closed="left")],
         "n_zero_activating": [Interval(Integral, 1, None, closed="left"), None],
         "alpha": [Interval(Real, 0, None, closed="neither"), None],
@@ -253,6 +261,8 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
         usable = varies & ((self.scores_ != 0) | (self.method != "lasso"))
         strength = np.where(usable & ~np.isnan(self.scores_), np.abs(self.scores_), -1.0)
         order = np.argsort(-strength, kind="stable")
+        if self.method == "balanced_correlation":
+            order = _signs_in_turn(order, self.scores_)
         selected = order[: min(self.n_select, np.count_nonzero(strength >= 0))]
         if len(selected) < min(self.n_select, n_neurons):
             warnings.warn(
@@ -275,6 +285,15 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _signs_in_turn(order, scores):
+    """Merge the strongest neurons of either sign in turn; scores of zero come last."""
+    signs = np.sign(scores[order])
+    rank = np.full(len(order), len(order))
+    for sign in (1, -1):
+        rank[signs == sign] = np.arange(np.count_nonzero(signs == sign))
+    return order[np.argsort(rank, kind="stable")]
 
 
 def _varies(activations):

@@ -74,6 +74,27 @@ def test_correlation_scores_are_pearson(regression):
     np.testing.assert_allclose(scores, expected, atol=1e-12)
 
 
+def test_balanced_correlation_keeps_both_directions_of_the_target(regression):
+    activations, y = regression
+    plain = NeuronSelector(n_select=256).fit(activations, y)
+    balanced = NeuronSelector(n_select=7, method="balanced_correlation").fit(activations, y)
+    np.testing.assert_array_equal(balanced.scores_, plain.scores_)
+    strongest = plain.selected_
+    positive = strongest[plain.scores_[strongest] > 0]
+    negative = strongest[plain.scores_[strongest] < 0]
+    expected = np.column_stack([positive[:4], negative[:4]])
+    assert {frozenset(pair) for pair in expected[:3]} == {
+        frozenset(balanced.selected_[i : i + 2]) for i in (0, 2, 4)
+    }
+    assert balanced.selected_[6] in expected[3]
+
+
+def test_balanced_correlation_makes_do_with_one_direction():
+    activations = np.eye(6)[:, :3]
+    selector = NeuronSelector(n_select=2, method="balanced_correlation")
+    assert selector.fit(activations, [9.0, 8, 7, 1, 1, 1]).selected_.tolist() == [0, 1]
+
+
 def test_lasso_coefficients_solve_the_lasso_at_the_given_penalty(regression):
     activations, y = regression
     selector = NeuronSelector(n_select=256, method="lasso", alpha=0.05)
