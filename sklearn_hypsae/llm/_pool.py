@@ -9,7 +9,9 @@ import threading
 
 from .base import CompletionError, LLMError
 
-FIRST_DELAY = 0.1
+FIRST_DELAY = 0.05
+# Rates are limited by the minute: eight of these delays last about one.
+FIRST_DELAY_WHEN_BUSY = 0.25
 LONGEST_DELAY = 30.0
 LONGEST_PROBE_DELAY = 2.0
 FAILURES_THAT_MEAN_DOWN = 8
@@ -143,7 +145,7 @@ class Pool:
         self._down_since = None
         self._next_probe = 0.0
         self._n_accepted = self._n_off_format = 0
-        self._usual_seconds = FIRST_DELAY
+        self._usual_seconds = 0.1
 
     async def run(self):
         """Work until every request has an outcome or nothing more may be sent.
@@ -272,7 +274,7 @@ class Pool:
                 self._n_probes = 0
         if self._down_since is not None:
             self._n_probes += 1
-            pause = min(LONGEST_PROBE_DELAY, 2 * FIRST_DELAY * 2**self._n_probes)
+            pause = min(LONGEST_PROBE_DELAY, 4 * FIRST_DELAY * 2**self._n_probes)
             self._next_probe = now + max(pause, min(failure.after or 0.0, self.max_outage))
         patience = UNREACHED_SECONDS if failure.kind == "unreachable" else UNANSWERED_SECONDS
         if not self._ever_answered and now - self._started > min(patience, self.max_outage):
@@ -294,7 +296,8 @@ class Pool:
             attempts = self._attempts[position]
             self._settle(position, CompletionError(f"{failure.detail}, {attempts} times"))
             return
-        delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** max(0, self._attempts[position] - 1))
+        first = FIRST_DELAY_WHEN_BUSY if failure.kind == "busy" else FIRST_DELAY
+        delay = min(LONGEST_DELAY, first * 2 ** max(0, self._attempts[position] - 1))
         delay *= self.rng.uniform(0.5, 1.0)
         if failure.kind == "answer":
             delay = 0.0

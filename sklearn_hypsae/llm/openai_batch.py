@@ -11,7 +11,7 @@ import uuid
 from .._cache_folder import cache_folder
 from ._http import BrokenOff, Unreachable, connect
 from ._openai_protocol import ChatCompletions, chat_body, read_completion
-from ._pool import FIRST_DELAY, LONGEST_DELAY, Retry, run_in_thread
+from ._pool import FIRST_DELAY_WHEN_BUSY, LONGEST_DELAY, Retry, run_in_thread
 from .base import CompletionError, LLMError
 from .cache import request_keys
 from .openai_chat import OpenAIChat
@@ -240,7 +240,8 @@ class _BatchRun:
                         f"{method} {path.split('?')[0]}: {failure or type(failure).__name__}"
                     ) from None
                 asked = getattr(failure, "after", None) or 0.0
-                delay = min(LONGEST_DELAY, FIRST_DELAY * 2**attempt) * rng.uniform(0.5, 1.0)
+                delay = min(LONGEST_DELAY, FIRST_DELAY_WHEN_BUSY * 2**attempt)
+                delay *= rng.uniform(0.5, 1.0)
                 await asyncio.sleep(max(delay, asked))
                 attempt += 1
 
