@@ -153,7 +153,8 @@ def _refuse_missing(y, caller):
 
 
 def _refuse_classes(classes, y, max_classes, caller):
-    if y.dtype.kind == "f" and not np.array_equal(classes, np.round(classes)):
+    # Two values are two classes, whatever they are called.
+    if len(classes) > 2 and y.dtype.kind == "f" and np.any(classes != np.round(classes)):
         raise ValueError(
             f"Unknown label type: {caller} got continuous values in y for a classification: "
             'pass class labels, or set task="regression".'

@@ -1,0 +1,54 @@
+"""What counts as a target, and of which kind."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sklearn_hypsae._targets import check_target
+
+
+@pytest.mark.parametrize(
+    ("y", "task"),
+    [
+        ([0, 1, 1], "classification"),
+        ([1.5, 4.0, 4.0], "classification"),
+        ([True, False], "classification"),
+        (["a", "b"], "classification"),
+        (pd.Series(["a", "b"], dtype="category"), "classification"),
+        (pd.Series([0, 1, 1], dtype="Int64"), "classification"),
+        ([1, 2, 3], "regression"),
+        ([0.1, 0.2, 0.7], "regression"),
+        (pd.Series([1, 2, 3], dtype="Float64"), "regression"),
+        (np.array([1, 2, 3], dtype=object), "regression"),
+    ],
+)
+def test_two_values_or_labels_are_classes_and_other_numbers_are_not(y, task):
+    assert check_target(y, caller="Test").task == task
+
+
+def test_classes_are_numbered_in_sorted_order():
+    target = check_target(["rotten", "fresh", "rotten"], caller="Test")
+    assert target.classes.tolist() == ["fresh", "rotten"]
+    assert target.values.tolist() == [1.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("y", "task", "message"),
+    [
+        (None, "auto", "y to be passed"),
+        ([1, 1], "auto", "constant target"),
+        ([1.0, np.nan], "auto", "NaN in y .* position 1"),
+        (["a", None], "auto", "NaN in y .* position 1"),
+        (["a", float("nan")], "auto", "NaN in y .* position 1"),
+        (pd.Series([1, None, 2], dtype="Int64"), "auto", "NaN in y .* position 1"),
+        ([1.0, np.inf], "auto", "inf in y .* position 1"),
+        (np.array(["a", 2], dtype=object), "auto", "mixed types"),
+        (["a", "b", "c"], "auto", "Only binary classification"),
+        (["a", "b"], "regression", "for a regression"),
+        ([0.1, 0.2, 0.7], "classification", "Unknown label type"),
+        ([[1, 2], [3, 4]], "auto", "1d array"),
+    ],
+)
+def test_what_cannot_be_used_is_said(y, task, message):
+    with pytest.raises(ValueError, match=message):
+        check_target(y, task=task, caller="Test")
