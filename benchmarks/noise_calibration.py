@@ -11,6 +11,13 @@ after Bonferroni at .1 (at most 18% is wanted; 10% is what the level promises at
 "annotations" draws annotations at prevalences from 1% to 40%, overlapping; with documents of
 ten chunks each (and y a property of the document) also with groups. "texts" runs all steps on the
 openings of IMDB reviews, and on long ones cut into ten chunks each.
+
+Measured, 100 runs each, regression p < .05 / deciding p < .05 / any significant:
+
+    openings, keyphrases    binary 5.6 / 5.6 / 3%   stars 3.6 / 3.6 / 7%   skewed 5.3 / 5.1 / 6%
+    annotations, 640 rows   binary 4.4 / 4.4 / 6%   stars 4.1 / 4.1 / 7%   skewed 5.4 / 5.5 / 6%
+    200 documents, groups   binary 5.5 / 4.6 / 17%  stars 8.1 / 5.2 / 5%   skewed 10.2 / 6.5 / 17%
+    the same, no groups     binary 24.9 / 24.9 / 95%
 """
 
 import argparse
