@@ -209,6 +209,8 @@ class LocalModel:
 
 def _encode_chunk(model, texts, prompt, batch_size):
     encoder, lock = _loaded(model)
+    # Half of a surrogate pair is no text to a tokenizer; "?" is what UTF-8 makes of it.
+    texts = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
     # The tokenizers behind the models refuse to be used by two threads at once.
     with lock:
         return encoder.encode(

@@ -99,8 +99,9 @@ def learn_keyphrases(
     if sp.issparse(activations):
         activations = activations.toarray()
     neurons = _standardised(np.asarray(activations, dtype=np.float64))
-    zscores = _log_odds_z(occurs, activations > 0, prior_strength)
-    candidates = zscores > min_z
+    fires = activations > 0
+    candidates = _log_odds_z(occurs, fires, prior_strength) > min_z
+    candidates &= fires.any(axis=0)[:, None]
     goals = neurons
     if y is not None and neuron_weight < 1:
         target = _standardised(np.asarray(y, dtype=np.float64)[:, None])
@@ -108,7 +109,8 @@ def learn_keyphrases(
         agrees = direction * _correlation_z(occurs, target) > min_z
         candidates = _unless_none(candidates & agrees, candidates)
         goals = _standardised(neuron_weight * neurons + (1 - neuron_weight) * target * direction.T)
-    candidates = _unless_none(candidates, _clearest(zscores))
+    clearest = _clearest(_correlation_z(occurs, neurons * fires.any(axis=0)))
+    candidates = _unless_none(candidates, clearest)
     lists = _grow_lists(occurs, candidates, goals, max_phrases, min_gain)
     return [[phrases[i] for i in chosen] for chosen in lists]
 
@@ -228,18 +230,16 @@ def _unless_none(candidates, others):
 
 def _clearest(zscores):
     """Mark each neuron's most typical phrase, if any phrase is typical of it at all."""
-    zscores = np.nan_to_num(zscores, nan=-np.inf)
-    if zscores.shape[1] == 0:
-        return zscores > 0
-    return (zscores > 0) & (zscores == zscores.max(axis=1, keepdims=True))
+    best = np.fmax.reduce(zscores, axis=1, keepdims=True, initial=0.0)
+    return (zscores > 1e-9) & (zscores == best)
 
 
-def _correlation_z(occurs, target):
-    """Correlation of each phrase with the target, in standard errors, (n_phrases,)."""
+def _correlation_z(occurs, targets):
+    """Correlation of each phrase with each target, in standard errors, (n_targets, n_phrases)."""
     n_texts = occurs.shape[0]
     share = occurs.sum(axis=0) / n_texts
     with np.errstate(divide="ignore", invalid="ignore"):
-        return (occurs.T @ target).ravel() / np.sqrt(n_texts * share * (1 - share))
+        return (occurs.T @ targets).T / np.sqrt(n_texts * share * (1 - share))
 
 
 def _grow_lists(occurs, candidates, goals, max_phrases, min_gain):

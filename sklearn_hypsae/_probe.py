@@ -39,8 +39,12 @@ def probe_signal(discovery, validation, *, task, groups=None, rng):
     metric, score, chance = (
         ("auc", roc_auc_score, 0.5) if task == "classification" else ("r2", r2_score, 0.0)
     )
-    predicted = _fitted_probe(*discovery, task)(np.asarray(validation[0]))
-    y = validation[1]
+    embeddings, y = discovery
+    # R² does not change, and a target far from zero would lose its digits in the fit.
+    centre, scale = (0.0, 1.0) if task == "classification" else (y.mean(), y.std())
+    predict = _fitted_probe(embeddings, (y - centre) / scale, task)
+    predicted = predict(np.asarray(validation[0]))
+    y = (validation[1] - centre) / scale
     resampled = [score(y[rows], predicted[rows]) for rows in _resamples(y, groups, task, rng)]
     low, high = np.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return {

@@ -59,7 +59,8 @@ def split_units(units, y, *, validation_size, stratify, rng):
 
     stratify : bool
         Whether both sides get the same share of each class, judging a unit by its
-        commonest class.
+        commonest class. Where that leaves a class to fewer than two units (groups that mix the
+        classes), the split is not stratified.
 
     rng : RandomState
 
@@ -79,28 +80,42 @@ def split_units(units, y, *, validation_size, stratify, rng):
             f"All {len(units)} rows share one group or one text, so none can be held out: pass "
             "rows of at least two groups with different texts."
         )
-    labels = _commonest_class(units, y) if stratify else None
-    if stratify:
-        _refuse_rare_class(labels)
+    labels = _strata(units, y) if stratify else None
     _, held_out = train_test_split(
         np.arange(n_units), test_size=validation_size, stratify=labels, random_state=rng
     )
     is_validation = np.isin(units, held_out)
+    if stratify:
+        _refuse_one_sided(y, is_validation)
     return np.flatnonzero(~is_validation), np.flatnonzero(is_validation)
 
 
-def _commonest_class(units, y):
+def _strata(units, y):
+    """Commonest class of each unit; None where groups mix the classes too much for that."""
     counts = np.zeros((units.max() + 1, int(y.max()) + 1), dtype=int)
     np.add.at(counts, (units, y.astype(int)), 1)
-    return counts.argmax(axis=1)
-
-
-def _refuse_rare_class(labels):
-    counts = np.bincount(labels)
-    if len(counts) < 2 or counts.min() < 2:
+    labels = counts.argmax(axis=1)
+    n_units_of = np.bincount(labels, minlength=2)
+    if n_units_of.min() >= 2:
+        return labels
+    if len(labels) == len(y):
         raise ValueError(
-            "A class of y has fewer than 2 rows with different texts and groups, so it cannot be "
-            "in both the discovery and the validation rows: pass more rows of it."
+            "A class of y has fewer than 2 rows, so it cannot be in both the discovery and the "
+            "validation rows: pass more rows of it."
+        )
+    return None
+
+
+def _refuse_one_sided(y, is_validation):
+    counts = [
+        np.bincount(y[side].astype(int), minlength=2).min()
+        for side in (~is_validation, is_validation)
+    ]
+    if min(counts) < 2:
+        raise ValueError(
+            f"The rarer class of y has {np.bincount(y.astype(int)).min()} rows, too few to "
+            "discover on some and test on others (two are needed on either side): pass more rows "
+            "of it, or another validation_size."
         )
 
 

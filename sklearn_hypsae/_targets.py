@@ -99,6 +99,53 @@ def check_target(y, *, task="auto", n_samples=None, caller, max_classes=2):
     return Target(y.astype(np.float64), task, None)
 
 
+def check_groups(groups, *, n_samples, caller):
+    """Check which rows belong together.
+
+    Parameters
+    ----------
+    groups : array-like of shape (n_samples,) or None
+        Equal entries belong to one group.
+
+    n_samples : int
+        Number of rows.
+
+    caller : str
+        Class that asks, named in errors.
+
+    Returns
+    -------
+    codes : ndarray of shape (n_samples,), dtype=int, or None
+        The groups, numbered from 0; None without groups.
+
+    Raises
+    ------
+    ValueError
+        If there is not one group for each row, or all rows are in one.
+    """
+    if groups is None:
+        return None
+    groups = pd.Series(list(groups), dtype=object)
+    if len(groups) != n_samples:
+        raise ValueError(
+            f"{caller} got {n_samples} rows in X but {len(groups)} values in groups: pass one "
+            "group a row."
+        )
+    missing = np.flatnonzero(groups.isna())
+    if len(missing):
+        raise ValueError(
+            f"{caller} found missing values in groups in {len(missing)} of {n_samples} rows, "
+            f"first at position {missing[0]}: every row needs a group."
+        )
+    codes, distinct = pd.factorize(groups)
+    if len(distinct) < 2:
+        raise ValueError(
+            f"{caller} cannot tell groups apart: all {n_samples} rows are in one group, so no "
+            "standard error can be had between groups; pass groups=None if rows are independent."
+        )
+    return codes
+
+
 def _without_pandas_types(y):
     """Give numpy values for y, with strings and missing values as objects."""
     if isinstance(y, pd.DataFrame):

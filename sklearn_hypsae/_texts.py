@@ -155,6 +155,26 @@ def texts_of(X, texts=None, *, caller):
     return texts
 
 
+def row_keys(X):
+    """Give each row a string that is equal where the texts are.
+
+    Parameters
+    ----------
+    X : ndarray of str or DataFrame
+        Texts, or a frame whose index is the texts.
+
+    Returns
+    -------
+    keys : ndarray of shape (n_samples,), dtype=object
+        The texts. For a frame without texts, the position of the row.
+    """
+    if not isinstance(X, pd.DataFrame):
+        return X
+    if X.index.name == TEXT_INDEX_NAME:
+        return X.index.to_numpy(dtype=object)
+    return np.array([str(i) for i in range(len(X))], dtype=object)
+
+
 def like_input(values, X, estimator, *, copy_attrs=True):
     """Give an output the container of the input: a frame for a frame, else an array.
 

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from sklearn.utils import column_or_1d
 
+from ._targets import check_groups
 from ._texts import FIT_ROWS_ATTR
 
 CALLER = "HypothesisValidator"
@@ -74,7 +74,7 @@ def complete_rows(annotations, y, groups=None, covariates=None):
     ValueError
         If nothing is left to test, or to test it on, or the groups are of no use.
     """
-    codes = _check_groups(groups, len(y))
+    codes = check_groups(groups, n_samples=len(y), caller=CALLER)
     unknown = np.isnan(annotations)
     is_annotated = ~unknown.all(axis=0)
     complete = ~unknown[:, is_annotated].any(axis=1)
@@ -88,37 +88,12 @@ def complete_rows(annotations, y, groups=None, covariates=None):
             stacklevel=3,
         )
     if codes is not None:
-        codes = _check_groups(codes[complete], len(y) - n_dropped)
+        codes = check_groups(codes[complete], n_samples=len(y) - n_dropped, caller=CALLER)
     kept = annotations[complete][:, is_annotated]
     covariates = pd.DataFrame(index=range(len(y))) if covariates is None else covariates
     return Rows(
         kept, y[complete], codes, np.flatnonzero(is_annotated), n_dropped, covariates[complete]
     )
-
-
-def _check_groups(groups, n_samples):
-    """Number the groups, or say what is wrong with them."""
-    if groups is None:
-        return None
-    groups = column_or_1d(groups)
-    if len(groups) != n_samples:
-        raise ValueError(
-            f"{CALLER} got {n_samples} rows in X but {len(groups)} values in groups: pass one "
-            "group a row."
-        )
-    n_missing = int(pd.isna(groups).sum())
-    if n_missing:
-        raise ValueError(
-            f"{CALLER} found missing values in groups in {n_missing} of {n_samples} rows: every "
-            "row needs a group."
-        )
-    codes, distinct = pd.factorize(groups)
-    if len(distinct) < 2:
-        raise ValueError(
-            f"{CALLER} cannot tell groups apart: all {n_samples} rows are in one group, so no "
-            "standard error can be had between groups; pass groups=None if rows are independent."
-        )
-    return codes
 
 
 def _refuse_nothing_left(is_annotated, complete, y):

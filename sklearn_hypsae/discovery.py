@@ -7,15 +7,30 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.pipeline import Pipeline
-from sklearn.utils import check_random_state, column_or_1d, get_tags
+from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from ._pipeline_parts import (
+    annotate,
+    check_rows,
+    check_steps,
+    cut,
+    joined,
+    settle_task,
+    take,
+    takes_numbers,
+    texts_beside,
+)
 from ._probe import probe_signal
 from ._sklearn import Interval, fit_context
 from ._splitting import linked_rows, split_units, text_fingerprints
-from ._targets import check_target
-from ._texts import TEXT_INDEX_NAME, check_texts, mark_fit_rows
+from ._targets import check_groups, check_target
+from ._texts import (
+    like_input,
+    mark_fit_rows,
+    row_keys,
+)
 from .embedding import EmbeddingTransformer
 from .interpretation import LLMInterpreter
 from .sae import SparseAutoencoderTransformer
@@ -230,24 +245,30 @@ class HypothesisGenerator(TransformerMixin, BaseEstimator):
         """
         rng = check_random_state(self.random_state)
         pipeline = self._seeded_pipeline(rng)
-        X = self._check_rows(X, pipeline)
-        target = self._check_target(y, X, pipeline)
-        groups = _check_groups(groups, len(X))
+        X = check_rows(X, pipeline)
+        target = _check_target(y, X, pipeline)
+        settle_task(pipeline, target.task)
+        groups = check_groups(groups, n_samples=len(X), caller=type(self).__name__)
         self._split(X, target, groups, rng)
-        _check_steps(pipeline, n_discovery=len(self.discovery_rows_))
+        check_steps(pipeline, n_discovery=len(self.discovery_rows_))
         discovery, held_out = self.discovery_rows_, self.validation_rows_
         y = np.asarray(y).ravel()
 
-        front, back = _cut_before_autoencoder(pipeline)
-        embedded = front.fit_transform(_take(X, discovery), y[discovery])
-        embedded_held_out = front.transform(_take(X, held_out))
-        back.fit(embedded, y[discovery])
-        self.pipeline_ = Pipeline(
-            [*front.steps[:-1], *back.steps[:-1], pipeline.steps[-1]], memory=pipeline.memory
-        )
-        self._discovery_fingerprints = text_fingerprints(_text_keys(X)[discovery])
+        parts = cut(pipeline)
+        embedded = parts.embed.fit_transform(take(X, discovery), y[discovery])
+        embedded_held_out = parts.embed.transform(take(X, held_out))
+        neurons = parts.select.fit_transform(embedded, y[discovery])
+        if parts.interpret is not None:
+            # Not fit_transform: annotating the rows that discovered would be paid for in vain.
+            texts = texts_beside(neurons, X, discovery)
+            parts.interpret.fit(neurons, y[discovery], texts=texts)
+        self.pipeline_ = joined(parts, pipeline)
+        self._set_input_features(X)
+        self._discovery_fingerprints = text_fingerprints(row_keys(X)[discovery])
+
         groups = None if groups is None else groups[held_out]
-        self._test(back.transform(embedded_held_out), y[held_out], groups)
+        annotations = annotate(parts, embedded_held_out, take(X, held_out))
+        self._test(annotations, y[held_out], groups)
         self.signal_ = None
         if np.ndim(embedded) == 2:
             self.signal_ = probe_signal(
@@ -281,10 +302,10 @@ class HypothesisGenerator(TransformerMixin, BaseEstimator):
             Rows whose text discovery saw are warned of, and mark it ``in_sample``.
         """
         check_is_fitted(self)
-        X = self._check_rows(X, self.pipeline_)
-        self._check_target(y, X, self.pipeline_)
-        groups = _check_groups(groups, len(X))
-        n_seen = np.isin(text_fingerprints(_text_keys(X)), self._discovery_fingerprints).sum()
+        X = check_rows(X, self.pipeline_)
+        self._check_same_classes(_check_target(y, X, self.pipeline_))
+        groups = check_groups(groups, n_samples=len(X), caller=type(self).__name__)
+        n_seen = np.isin(text_fingerprints(row_keys(X)), self._discovery_fingerprints).sum()
         if n_seen:
             warnings.warn(
                 f"{n_seen} of the {len(X)} rows have a text that discovery saw, so their "
@@ -292,8 +313,8 @@ class HypothesisGenerator(TransformerMixin, BaseEstimator):
                 UserWarning,
                 stacklevel=2,
             )
-        annotations = mark_fit_rows(self.pipeline_[:-1].transform(X), bool(n_seen))
-        return clone(self.pipeline_.steps[-1][1]).fit(annotations, y, groups=groups)
+        annotations = mark_fit_rows(self._annotations(X), bool(n_seen))
+        return clone(self._validator).fit(annotations, y, groups=groups)
 
     def predict(self, X):
         """Predict the target from the hypotheses that the texts satisfy.
@@ -309,7 +330,7 @@ class HypothesisGenerator(TransformerMixin, BaseEstimator):
             Labels for a classification, numbers for a regression.
         """
         check_is_fitted(self)
-        return self.pipeline_.predict(X)
+        return self._validator.predict(self._annotations(X))
 
     @available_if(_validator_has("predict_proba"))
     def predict_proba(self, X):
@@ -325,7 +346,7 @@ class HypothesisGenerator(TransformerMixin, BaseEstimator):
         probabilities : ndarray of shape (n_samples, 2)
         """
         check_is_fitted(self)
-        return self.pipeline_.predict_proba(X)
+        return self._validator.predict_proba(self._annotations(X))
 
     def score(self, X, y):
         """Score the predictions: AUC for a classification, R² for a regression.
@@ -343,7 +364,7 @@ class HypothesisGenerator(TransformerMixin, BaseEstimator):
         score : float
         """
         check_is_fitted(self)
-        return self.pipeline_.score(X, y)
+        return self._validator.score(self._annotations(X), y)
 
     def transform(self, X):
         """Annotate texts with the significant hypotheses.
@@ -359,7 +380,8 @@ class HypothesisGenerator(TransformerMixin, BaseEstimator):
             What the validator's transform gives: 1 present, 0 absent.
         """
         check_is_fitted(self)
-        return self.pipeline_.transform(X)
+        kept = self._validator.transform(self._annotations(X))
+        return like_input(np.asarray(kept), kept, self)
 
     def get_feature_names_out(self, input_features=None):
         """Name the columns of the output: the significant hypotheses.
@@ -374,7 +396,7 @@ class HypothesisGenerator(TransformerMixin, BaseEstimator):
         names : ndarray of shape (n_significant,), dtype=object
         """
         check_is_fitted(self)
-        return self.pipeline_.steps[-1][1].get_feature_names_out()
+        return self._validator.get_feature_names_out()
 
     def _seeded_pipeline(self, rng):
         """Clone the pipeline and seed the steps that have no seed."""
@@ -393,26 +415,8 @@ class HypothesisGenerator(TransformerMixin, BaseEstimator):
         ]
         return pipeline.set_params(**{name: _draw_seed(rng) for name in sorted(unseeded)})
 
-    def _check_rows(self, X, pipeline):
-        if _takes_numbers(pipeline):
-            if not isinstance(X, pd.DataFrame):
-                raise ValueError(
-                    "HypothesisGenerator got a pipeline that starts from embeddings, so X has to "
-                    f"be a DataFrame whose index is the texts, got {type(X).__name__}."
-                )
-            return X
-        if isinstance(X, pd.DataFrame) and X.shape[1] == 2:
-            for column in X.columns:
-                check_texts(X[column], caller=type(self).__name__, name=f"X[{column!r}]")
-            return X
-        return check_texts(X, caller=type(self).__name__)
-
-    def _check_target(self, y, X, pipeline):
-        task = pipeline.steps[-1][1].task
-        return check_target(y, task=task, n_samples=len(X), caller=type(self).__name__)
-
     def _split(self, X, target, groups, rng):
-        keys = [_text_keys(X)] if groups is None else [_text_keys(X), groups]
+        keys = [row_keys(X)] if groups is None else [row_keys(X), groups]
         self.discovery_rows_, self.validation_rows_ = split_units(
             linked_rows(*keys),
             target.values,
@@ -420,9 +424,36 @@ class HypothesisGenerator(TransformerMixin, BaseEstimator):
             stratify=target.task == "classification",
             rng=rng,
         )
+        if groups is not None and len(np.unique(groups[self.validation_rows_])) < 2:
+            raise ValueError(
+                "HypothesisGenerator has only one group to test on, and standard errors need "
+                "several: pass more groups, or a larger validation_size."
+            )
+
+    def _set_input_features(self, X):
+        self.n_features_in_ = X.shape[1] if isinstance(X, pd.DataFrame) else 1
+        if isinstance(X, pd.DataFrame):
+            self.feature_names_in_ = X.columns.to_numpy(dtype=object)
+
+    def _check_same_classes(self, target):
+        if target.classes is not None and not np.array_equal(target.classes, self.classes_):
+            raise ValueError(
+                "HypothesisGenerator was fitted on other classes than y now has: pass the same two "
+                "labels, or the signs of all effects would mean something else."
+            )
+
+    @property
+    def _validator(self):
+        return self.pipeline_.steps[-1][1]
+
+    def _annotations(self, X):
+        """Annotations of new rows, from the fitted steps."""
+        X = check_rows(X, self.pipeline_)
+        parts = cut(self.pipeline_)
+        return annotate(parts, parts.embed.transform(X), X)
 
     def _test(self, annotations, y, groups):
-        validator = self.pipeline_.steps[-1][1].fit(annotations, y, groups=groups)
+        validator = self._validator.fit(annotations, y, groups=groups)
         self.hypotheses_ = validator.hypotheses_
         self.metrics_ = validator.metrics_
         if hasattr(validator, "classes_"):
@@ -439,7 +470,7 @@ class HypothesisGenerator(TransformerMixin, BaseEstimator):
             tags.estimator_type = final.estimator_type
             tags.classifier_tags = final.classifier_tags
             tags.regressor_tags = final.regressor_tags
-        starts_from_texts = pipeline is None or not _takes_numbers(pipeline)
+        starts_from_texts = pipeline is None or not takes_numbers(pipeline)
         tags.input_tags.two_d_array = not starts_from_texts
         tags.input_tags.string = starts_from_texts
         tags.target_tags.required = True
@@ -450,67 +481,9 @@ def _draw_seed(rng):
     return rng.randint(np.iinfo(np.int32).max)
 
 
-def _takes_numbers(pipeline):
-    """Whether the pipeline starts from embeddings instead of texts."""
-    accepts = get_tags(pipeline.steps[0][1]).input_tags
-    return accepts.two_d_array and not accepts.string
-
-
-def _check_groups(groups, n_samples):
-    if groups is None:
-        return None
-    groups = column_or_1d(groups)
-    if len(groups) != n_samples:
-        raise ValueError(
-            f"HypothesisGenerator got {n_samples} rows but {len(groups)} groups: pass one group "
-            "for each row."
-        )
-    if pd.isna(groups).any():
-        raise ValueError(
-            f"HypothesisGenerator found missing values in groups, first at position "
-            f"{np.flatnonzero(pd.isna(groups))[0]}: give every row a group."
-        )
-    return groups
-
-
-def _check_steps(pipeline, *, n_discovery):
-    """Let every step refuse what it would refuse later, before any step works."""
-    for _, step in pipeline.steps:
-        if hasattr(step, "_validate_params"):
-            step._validate_params()
-        if hasattr(step, "_check_before_fit"):
-            step._check_before_fit(n_discovery)
-
-
-def _cut_before_autoencoder(pipeline):
-    """Cut the steps before the validator in two: up to the embeddings, and from there.
-
-    Both end in a passthrough, because a Pipeline's ``memory`` caches all steps but the last.
-    """
-    steps = pipeline.steps[:-1]
-    kinds = [isinstance(step, SparseAutoencoderTransformer) for _, step in steps]
-    n_front = kinds.index(True) if True in kinds else 0
-    rest = ("rest", "passthrough")
-    return (
-        Pipeline([*steps[:n_front], rest], memory=pipeline.memory),
-        Pipeline([*steps[n_front:], rest], memory=pipeline.memory),
-    )
-
-
-def _take(X, rows):
-    return X.iloc[rows] if isinstance(X, pd.DataFrame) else X[rows]
-
-
-def _text_keys(X):
-    """One string a row that is equal where the texts are; for pairs, in either order."""
-    if not isinstance(X, pd.DataFrame):
-        return X
-    if X.index.name == TEXT_INDEX_NAME:
-        return X.index.to_numpy(dtype=object)
-    if X.shape[1] == 2 and all(isinstance(text, str) for text in X.iloc[0]):
-        pairs = (sorted(pair) for pair in X.itertuples(index=False))
-        return np.array(["\0".join(pair) for pair in pairs], dtype=object)
-    return np.array([str(i) for i in range(len(X))], dtype=object)
+def _check_target(y, X, pipeline):
+    task = pipeline.steps[-1][1].task
+    return check_target(y, task=task, n_samples=len(X), caller="HypothesisGenerator")
 
 
 def _warn_no_signal(signal):

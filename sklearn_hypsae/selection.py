@@ -264,6 +264,11 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
         if self.method == "balanced_correlation":
             order = _signs_in_turn(order, self.scores_)
         selected = order[: min(self.n_select, np.count_nonzero(strength >= 0))]
+        if not len(selected):
+            raise ValueError(
+                f"NeuronSelector found no neuron with a score by {self.method!r}: lower alpha, or "
+                "mend the callable that scores."
+            )
         if len(selected) < min(self.n_select, n_neurons):
             warnings.warn(
                 f"Only {len(selected)} of the {n_neurons} neurons vary over the rows and have a "

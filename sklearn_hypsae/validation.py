@@ -402,7 +402,7 @@ class HypothesisValidator(TablesMixin, SelectorMixin, BaseEstimator):
         positive = self._expected(X)
         return np.column_stack([1 - positive, positive])
 
-    def score(self, X, y):
+    def score(self, X, y, sample_weight=None):
         """Score predictions: AUC for classification, R² for regression.
 
         Parameters
@@ -411,6 +411,9 @@ class HypothesisValidator(TablesMixin, SelectorMixin, BaseEstimator):
 
         y : array-like of shape (n_samples,)
 
+        sample_weight : array-like of shape (n_samples,), default=None
+            How much each row counts.
+
         Returns
         -------
         score : float
@@ -418,14 +421,15 @@ class HypothesisValidator(TablesMixin, SelectorMixin, BaseEstimator):
         expected = self._expected(X)
         y = column_or_1d(y, warn=True)
         if self.task_ == "regression":
-            return float(r2_score(y, expected))
+            return float(r2_score(y, expected, sample_weight=sample_weight))
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
             raise ValueError(
                 f"{type(self).__name__} was fitted on two classes, but y has {len(unknown)} "
                 "other label(s): score it on the same classes."
             )
-        return float(roc_auc_score(y == self.classes_[1], expected))
+        positive = y == self.classes_[1]
+        return float(roc_auc_score(positive, expected, sample_weight=sample_weight))
 
     def transform(self, X):
         """Keep the columns of the significant hypotheses.

@@ -105,6 +105,57 @@ def test_seeds_of_the_users_own_are_kept(planted):
     assert pipeline["select"].random_state is None
 
 
+def test_only_the_held_out_rows_are_annotated(planted, monkeypatch):
+    seen = []
+    transform = LLMInterpreter.transform
+
+    def counting(self, X, texts=None):
+        seen.append(X.shape[0])
+        return transform(self, X, texts=texts)
+
+    monkeypatch.setattr(LLMInterpreter, "transform", counting)
+    HypothesisGenerator(small_pipeline(), random_state=0).fit(planted.texts, planted.y)
+    assert seen == [100]
+
+
+def test_the_task_is_settled_on_all_rows(planted):
+    y = np.asarray(planted.y, dtype=float)
+    y[5] = 2  # a part of the rows without this one looks like two classes
+    for seed in range(3):
+        generator = HypothesisGenerator(small_pipeline("auto"), random_state=seed)
+        generator.fit(planted.texts, y)
+        assert generator.signal_["metric"] == "r2"
+        assert "r2_cv" in generator.metrics_
+        assert {generator.pipeline_[name].task for name in ("select", "validate")} == {"regression"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sae__sparse_output": True},
+        {"embed__text_index": False},
+    ],
+)
+def test_the_texts_are_handed_on_whatever_the_steps_give(planted, fitted, change):
+    generator = HypothesisGenerator(small_pipeline(**change), random_state=0)
+    generator.fit(planted.texts, planted.y)
+    assert set(generator.hypotheses_["hypothesis"]) == set(fitted.hypotheses_["hypothesis"])
+    np.testing.assert_allclose(
+        generator.predict_proba(planted.texts[:20]), fitted.predict_proba(planted.texts[:20])
+    )
+
+
+def test_the_signal_does_not_depend_on_the_scale_of_the_target(planted):
+    y = np.array([len(text) for text in planted.texts], dtype=float)
+    near, far = (
+        HypothesisGenerator(small_pipeline("regression"), random_state=0)
+        .fit(planted.texts, target)
+        .signal_["score"]
+        for target in (y, 1e8 + y)
+    )
+    np.testing.assert_allclose(near, far, atol=1e-3)
+
+
 # Rows that belong together --------------------------------------------------------------------
 
 
@@ -141,6 +192,16 @@ def test_the_split_keeps_the_share_of_units_and_classes():
     assert not set(found) & set(held_out)
 
 
+def test_groups_that_mix_the_classes_are_split_all_the_same():
+    groups = np.repeat(np.arange(10), 20)
+    y = np.tile([0.0, 1.0], 100)
+    found, held_out = split_units(
+        groups, y, validation_size=0.3, stratify=True, rng=np.random.RandomState(0)
+    )
+    assert len(set(groups[held_out])) == 3
+    assert not set(groups[found]) & set(groups[held_out])
+
+
 # Testing elsewhere ----------------------------------------------------------------------------
 
 
@@ -150,6 +211,13 @@ def test_validate_tests_the_same_hypotheses_on_other_rows(fitted):
     assert set(validator.hypotheses_["hypothesis"]) == set(fitted.hypotheses_["hypothesis"])
     assert validator.metrics_["n_rows"] == 100
     assert validator.metrics_["in_sample"] is False
+
+
+def test_validate_refuses_another_kind_of_target(fitted, planted):
+    with pytest.raises(ValueError, match="other classes"):
+        fitted.validate(planted.texts, np.where(np.asarray(planted.y) == 1, "good", "bad"))
+    with pytest.raises(ValueError, match="Unknown label type"):
+        fitted.validate(planted.texts, np.linspace(0, 1, len(planted.y)))
 
 
 @pytest.mark.filterwarnings("ignore:These p-values mean nothing:UserWarning")
@@ -238,9 +306,11 @@ def test_input_kinds(fitted, planted, container):
     pd.testing.assert_frame_equal(again.hypotheses_, fitted.hypotheses_)
 
 
-def test_set_output_pandas_gives_frames(fitted, planted):
-    generator = pickle.loads(pickle.dumps(fitted)).set_output(transform="pandas")
-    assert isinstance(generator.transform(planted.texts[:5]), pd.DataFrame)
+@pytest.mark.parametrize(("output", "kind"), [("pandas", pd.DataFrame), ("default", np.ndarray)])
+def test_set_output(fitted, planted, output, kind):
+    generator = pickle.loads(pickle.dumps(fitted)).set_output(transform=output)
+    assert isinstance(generator.transform(planted.texts[:5]), kind)
+    assert generator.n_features_in_ == 1
 
 
 def test_methods_before_fit_say_so(planted):
@@ -302,6 +372,8 @@ BINARY = [0, 1] * 50
         (GOOD, None, "y"),
         (["same"] * 100, BINARY, "share one group or one text"),
         (GOOD, [1] + [0] * 99, "fewer than 2 rows"),
+        (GOOD, [1, 1] + [0] * 98, "rarer class of y has 2 rows"),
+        (pd.DataFrame({"a": GOOD, "b": GOOD}), BINARY, "does not take pairs"),
     ],
 )
 def test_bad_rows_are_refused_before_any_work(X, y, message):
@@ -322,6 +394,7 @@ def test_bad_rows_are_refused_before_any_work(X, y, message):
         ({"interpret__hypotheses": ["is rude"]}, "quote|llm"),
         ({"embed__model": "no-such-model-anywhere"}, "no-such-model-anywhere"),
         ({"interpret__llm": "openai:gpt-5-mini"}, "OPENAI_API_KEY"),
+        ({"select__task": "regression"}, "select__task='regression'"),
     ],
 )
 def test_bad_parameters_are_refused_before_any_work(params, message, monkeypatch):
@@ -342,7 +415,12 @@ def test_a_pipeline_that_does_not_end_in_a_validator_is_refused():
 @pytest.mark.usefixtures("nothing_works")
 @pytest.mark.parametrize(
     ("groups", "message"),
-    [(np.arange(99), "100 rows but 99 groups"), ([None] + [1] * 99, "missing values in groups")],
+    [
+        (np.arange(99), "100 rows in X but 99 values in groups"),
+        ([None] + [1] * 99, "missing values in groups"),
+        ([1] * 100, "one group"),
+        ([1] * 50 + [2] * 50, "only one group to test on"),
+    ],
 )
 def test_bad_groups_are_refused(groups, message):
     with pytest.raises(ValueError, match=message):

@@ -95,6 +95,12 @@ def test_embedding_of_a_text_does_not_depend_on_the_texts_beside_it(reviews, min
     np.testing.assert_allclose(alone, minilm, atol=1e-6)
 
 
+@pytest.mark.parametrize("text", ["", " \n", "half a pair \ud800", "NUL \0", "😀" * 50])
+def test_odd_texts_are_embedded(text):
+    embeddings = EmbeddingTransformer(cache=None).fit_transform([text, "a text"])
+    assert np.isfinite(embeddings).all(axis=None)
+
+
 def test_bfloat16_stays_close_to_float32(reviews, minilm):
     half = EmbeddingTransformer(device="cpu", dtype="bfloat16").fit_transform(reviews).to_numpy()
     assert half.dtype == np.float32

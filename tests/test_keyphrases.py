@@ -259,3 +259,16 @@ def test_words_of_a_phrase_read_back_as_the_same_words(reviews):
     _, phrases = find_phrases(reviews.texts, (2, 2), min_df=2)
     assert len(phrases) > 100
     assert all(len(words_of(phrase)) == 2 for phrase in phrases)
+
+
+def test_a_neuron_that_never_fires_gets_no_phrase():
+    texts = ["The waiter was rude.", "The waiter was lovely."] * 20
+    activations = -np.tile([[1.0], [0.0]], (20, 1))
+    assert learn_keyphrases(texts, activations) == [[]]
+
+
+def test_little_evidence_leaves_the_clearest_phrase():
+    texts = ["rude waiter", "lovely waiter", "fresh soup", "cold soup"] * 3
+    activations = np.tile([[1.0], [0.0], [0.0], [0.0]], (3, 1))
+    y = np.tile([1.0, 0.0, 1.0, 0.0], 3)
+    assert learn_keyphrases(texts, activations, y, min_z=50) == [["rude"]]

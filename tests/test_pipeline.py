@@ -6,6 +6,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn import config_context
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.compose import ColumnTransformer
 from sklearn.feature_selection import SelectKBest
@@ -297,3 +298,8 @@ def test_the_steps_also_work_on_arrays_alone(train):
         HypothesisValidator("classification"),
     )
     assert pipeline.fit(embeddings, y).predict(embeddings).shape == (len(y),)
+
+
+def test_scoring_with_metadata_routing(fitted, reviews):
+    with config_context(enable_metadata_routing=True):
+        assert 0 <= fitted.score(reviews.texts[450:], reviews.y[450:]) <= 1

@@ -197,6 +197,18 @@ def test_all_neurons_dead_is_one_sentence():
 
 
 @pytest.mark.parametrize(
+    "params",
+    [
+        {"method": "lasso", "alpha": 1e9},
+        {"method": lambda activations, y: np.full(activations.shape[1], np.nan)},
+    ],
+)
+def test_a_method_that_selects_nothing_is_one_sentence(regression, params):
+    with pytest.raises(ValueError, match="no neuron with a score"):
+        NeuronSelector(**params).fit(*regression)
+
+
+@pytest.mark.parametrize(
     ("y", "message"),
     [
         (np.ones(2000), "constant target"),
