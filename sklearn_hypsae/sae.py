@@ -1,35 +1,22 @@
 """Sparse autoencoder: embeddings in, sparse activations of interpretable neurons out."""
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from ._optional import import_optional
 from ._sklearn import Interval, StrOptions, check_feature_names_in, fit_context
-from ._targets import check_target
 from ._texts import like_input
+from .autoencoder.checks import checked_source
 from .autoencoder.files import pack, read, unpack, write
-from .autoencoder.sizes import (
-    refuse_constant,
-    refuse_non_finite,
-    refuse_unlike_shards,
-    resolve_sizes,
-)
-from .autoencoder.source import Source, as_shards
-from .autoencoder.teacher import teach
+from .autoencoder.fitting import fit_attributes, sizes_of, warn_of_dead_neurons, weights_of
 
-# More than this many rows would measure the validation loss no better.
-N_ROWS_HELD_OUT = 20_000
-# More dead neurons than this are worth a warning.
-SHARE_DEAD_TO_WARN = 0.1
-# A neuron that fires on fewer rows has little to learn from.
-N_ROWS_PER_NEURON = 20
+# What a fit sets or not, depending on the parameters and on y.
+OPTIONAL_ATTRIBUTES = ("classes_", "readout_weight_", "readout_bias_", "_optimizer")
 
 
 class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
@@ -313,30 +300,21 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
 
     def _fit(self, X, y, *, keep_weights, streaming=False):
         name = type(self).__name__
-        goes_on = keep_weights and hasattr(self, "components_")
-        source = self._checked(X, reset=not (streaming and goes_on), training=True)
-        refuse_constant(source, name)
-        sizes = self._sizes(len(source), settled=streaming and goes_on)
-        targets = self._targets(y, len(source))
-        training = import_optional("sklearn_hypsae.autoencoder.training", purpose=name)
-        rng = check_random_state(self.random_state)
-        targets = teach(source, targets, rng, name)
-        if goes_on:
-            weights = self._weights_to_go_on(sizes, source, targets.shape[1])
-        else:
-            weights = training.initial_weights(source, sizes.M, sizes.K, targets.shape[1], rng)
-        held_out = np.zeros(len(source), bool) if streaming else self._held_out(len(source), rng)
-        trained = training.train(
+        before = vars(self) if keep_weights and hasattr(self, "components_") else {}
+        source = checked_source(self, X, reset=not (streaming and before), n_rows_at_least=2)
+        attributes = fit_attributes(
             source,
-            targets,
-            weights,
-            self._settings(sizes),
-            validation=held_out,
-            options=self._options(rng, streaming),
+            y,
+            self.get_params(deep=False),
+            before=before,
+            streaming=streaming,
+            caller=name,
         )
-        self._keep(trained, sizes, goes_on=streaming and goes_on)
+        for of_another_fit in OPTIONAL_ATTRIBUTES:
+            vars(self).pop(of_another_fit, None)
+        vars(self).update(attributes)
         if not streaming:
-            self._warn_of_dead_neurons(len(source))
+            warn_of_dead_neurons(len(self.dead_neurons_), self.M_, self.K_, len(source), name)
         return self
 
     def transform(self, X):
@@ -352,7 +330,7 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
             A frame with the same index for a frame; CSR with ``sparse_output``.
         """
         check_is_fitted(self)
-        codes = self._codes(self._checked(X, reset=False))
+        codes = self._codes(checked_source(self, X, reset=False))
         if self.sparse_output:
             return codes
         return like_input(codes.toarray(), X, self)
@@ -399,7 +377,7 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
         score : float
         """
         check_is_fitted(self)
-        source = self._checked(X, reset=False)
+        source = checked_source(self, X, reset=False)
         codes = self._codes(source)
         error = sum(
             np.square(
@@ -477,161 +455,18 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
 
     def _check_before_fit(self, n_samples):
         """Refuse sizes that do not fit together, for a caller that checks before it works."""
-        self._sizes(n_samples)
-
-    def _checked(self, X, *, reset, training=False):
-        """Give X as a source of finite rows; what may exceed memory is not copied."""
-        name = type(self).__name__
-        shards = as_shards(X)
-        if shards is None:
-            X = validate_data(
-                self,
-                X,
-                reset=reset,
-                dtype=np.float32,
-                order="C",
-                ensure_all_finite=False,
-                ensure_min_samples=2 if training else 1,
-            )
-            shards = [X]
-        else:
-            refuse_unlike_shards(shards, name)
-            validate_data(self, shards[0], reset=reset, skip_check_array=True)
-        source = Source(shards)
-        refuse_non_finite(source, name)
-        return source
-
-    def _sizes(self, n_rows, settled=False):
-        M, K = (self.M_, self.K_) if settled else (self.M, self.K)
-        return resolve_sizes(M, K, self.matryoshka_prefix_lengths, n_rows, type(self).__name__)
-
-    def _targets(self, y, n_rows):
-        """Standardise the target: one column, or one a class where there are more than two."""
-        for name in ("classes_", "readout_weight_"):
-            vars(self).pop(name, None)
-        if not self.target_coef:
-            return np.zeros((n_rows, 0), np.float32)
-        target = check_target(y, n_samples=n_rows, caller=type(self).__name__, max_classes=None)
-        columns = target.values[:, None]
-        if target.task == "classification":
-            self.classes_ = target.classes
-            if len(target.classes) > 2:
-                columns = columns == np.arange(len(target.classes))
-        return ((columns - columns.mean(axis=0)) / columns.std(axis=0)).astype(np.float32)
-
-    def _weights_to_go_on(self, sizes, source, n_targets):
-        shape = (sizes.M, source.n_features)
-        if self.components_.shape != shape:
-            raise ValueError(
-                f"{type(self).__name__} cannot warm-start from weights of shape "
-                f"{self.components_.shape}, M and n_features are now {shape}: keep M, or set "
-                "warm_start=False."
-            )
-        return self._weights(n_targets)
+        sizes_of(self.get_params(deep=False), n_samples, type(self).__name__)
 
     def _decoded(self, codes):
         return codes @ self.components_ + self.input_bias_
 
-    def _weights(self, n_targets=0):
-        from .autoencoder.module import Weights
-
-        readout = getattr(self, "readout_weight_", None)
-        bias = getattr(self, "readout_bias_", None)
-        if readout is None or readout.shape[1] != n_targets:
-            readout, bias = np.zeros((self.M_, n_targets)), np.zeros(n_targets)
-        return Weights(
-            self.encoder_weight_,
-            self.encoder_bias_,
-            self.components_,
-            self.input_bias_,
-            np.asarray(readout, np.float32),
-            np.asarray(bias, np.float32),
-        )
-
-    def _settings(self, sizes):
-        from .autoencoder.module import Settings
-
-        return Settings(
-            k=sizes.K,
-            prefix_lengths=sizes.prefix_lengths,
-            batch_topk=self.batch_topk,
-            signed=self.signed,
-            aux_k=min(self.aux_k or 2 * sizes.K, sizes.M),
-            aux_coef=self.aux_coef,
-            multi_k=min(self.multi_k or 4 * sizes.K, sizes.M),
-            multi_coef=self.multi_coef,
-            dead_after=self.dead_neuron_threshold_steps,
-            target_coef=self.target_coef,
-        )
-
-    def _held_out(self, n_rows, rng):
-        held_out = np.zeros(n_rows, bool)
-        if self.patience is not None:
-            n_held_out = min(max(1, round(self.validation_fraction * n_rows)), n_rows - 1)
-            n_held_out = min(n_held_out, N_ROWS_HELD_OUT)
-            held_out[rng.permutation(n_rows)[:n_held_out]] = True
-        return held_out
-
-    def _options(self, rng, streaming):
-        return {
-            "n_epochs": 1 if streaming else self.n_epochs,
-            "batch_size": self.batch_size,
-            "learning_rate": self.learning_rate,
-            "patience": self.patience,
-            "clip_grad": self.clip_grad,
-            "device": self.device,
-            "rng": rng,
-            "callbacks": self.callbacks,
-            "optimizer_state": getattr(self, "_optimizer", None) if streaming else None,
-            "keep_optimizer": streaming,
-            "verbose": self.verbose,
-        }
-
-    def _keep(self, trained, sizes, goes_on):
-        self.M_, self.K_ = sizes.M, sizes.K
-        self.components_ = trained.weights.decoder_weight
-        self.encoder_weight_ = trained.weights.encoder_weight
-        self.encoder_bias_ = trained.weights.encoder_bias
-        self.input_bias_ = trained.weights.input_bias
-        if self.target_coef:
-            self.readout_weight_ = trained.weights.readout_weight
-            self.readout_bias_ = trained.weights.readout_bias
-        vars(self).pop("_optimizer", None)
-        if trained.optimizer_state is not None:
-            self._optimizer = trained.optimizer_state
-        self.threshold_ = trained.threshold
-        self.dead_neurons_ = trained.dead
-        history = trained.history
-        if goes_on:
-            history = history.assign(epoch=history["epoch"] + self.n_iter_)
-            history = pd.concat([self.history_, history], ignore_index=True)
-        self.n_iter_ = len(history)
-        self.history_ = history
-
-    def _warn_of_dead_neurons(self, n_rows):
-        n_dead = len(self.dead_neurons_)
-        if n_dead <= SHARE_DEAD_TO_WARN * self.M_:
-            return
-        advice = (
-            f"lower M: with {n_rows} rows and K={self.K_}, a neuron fires on "
-            f"{n_rows * self.K_ / self.M_:.0f} rows on average"
-            if n_rows * self.K_ < N_ROWS_PER_NEURON * self.M_
-            else "raise aux_coef or n_epochs, or lower learning_rate or M"
-        )
-        warnings.warn(
-            f"{n_dead} of {self.M_} neurons of {type(self).__name__} fire on no training row: "
-            f"{advice}.",
-            UserWarning,
-            stacklevel=4,
-        )
-
-    def _codes(self, X):
+    def _codes(self, source):
         inference = import_optional(
             "sklearn_hypsae.autoencoder.inference", purpose=type(self).__name__
         )
         return inference.encode(
-            X,
-            self._weights(),
+            source,
+            weights_of(vars(self)),
             k=self.K_,
             threshold=self.threshold_,
             signed=self.signed,

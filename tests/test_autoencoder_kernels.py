@@ -6,7 +6,8 @@ import torch
 
 from sklearn_hypsae.autoencoder import kernels
 from sklearn_hypsae.autoencoder.losses import batch_loss
-from sklearn_hypsae.autoencoder.module import Settings, SparseAutoencoder, Weights
+from sklearn_hypsae.autoencoder.module import SparseAutoencoder
+from sklearn_hypsae.autoencoder.records import Settings, Weights
 
 B, D, M, K = 24, 12, 40, 5
 

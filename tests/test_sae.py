@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from planted_rows import N_CONCEPTS, N_FEATURES, VARIANTS, make, planted
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
@@ -21,17 +22,6 @@ from sklearn.utils.estimator_checks import (
 from skorch.callbacks import Callback
 
 from sklearn_hypsae.sae import SparseAutoencoderTransformer
-
-N_CONCEPTS, N_FEATURES = 24, 32
-VARIANTS = {
-    "topk": {},
-    "matryoshka": {"matryoshka_prefix_lengths": [8, 48]},
-    "batch_topk": {"batch_topk": True},
-    "both": {"matryoshka_prefix_lengths": [8, 48], "batch_topk": True},
-    "multi_k": {"multi_coef": 0.25},
-    "signed": {"signed": True},
-    "signed_batch_topk": {"signed": True, "batch_topk": True},
-}
 
 
 @parametrize_with_checks([SparseAutoencoderTransformer(n_epochs=4)])
@@ -56,18 +46,6 @@ def test_checks_that_the_common_ones_leave_out(check):
     check("SparseAutoencoderTransformer", SparseAutoencoderTransformer(n_epochs=4))
 
 
-def planted(n_rows, seed):
-    """Rows that are sums of three of 24 directions, a mean and a little noise."""
-    directions = np.random.default_rng(7).normal(size=(N_CONCEPTS, N_FEATURES))
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    rng = np.random.default_rng(seed)
-    codes = np.zeros((n_rows, N_CONCEPTS))
-    for row in codes:
-        row[rng.choice(N_CONCEPTS, 3, replace=False)] = rng.uniform(1, 2, 3)
-    X = codes @ directions + 0.3 + 0.05 * rng.normal(size=(n_rows, N_FEATURES))
-    return X.astype(np.float32), codes
-
-
 @pytest.fixture(scope="module")
 def rows():
     return planted(1500, 0)[0]
@@ -76,11 +54,6 @@ def rows():
 @pytest.fixture(scope="module")
 def new_rows():
     return planted(1000, 1)[0]
-
-
-def make(**parameters):
-    defaults = {"M": 48, "K": 4, "n_epochs": 40, "learning_rate": 3e-3, "random_state": 0}
-    return SparseAutoencoderTransformer(**{**defaults, **parameters})
 
 
 @pytest.fixture(scope="module")
@@ -471,73 +444,3 @@ def test_a_target_that_the_rows_say_nothing_about_has_no_effect(rows):
 def test_a_target_that_cannot_be_used_is_refused(y, rows):
     with pytest.raises(ValueError, match="SparseAutoencoderTransformer"):
         make(target_coef=0.1, callbacks=[Forbidden()]).fit(rows, y)
-
-
-@pytest.fixture
-def streamed(monkeypatch):
-    """Treat every memory map as larger than memory, with many pools an epoch."""
-    from sklearn_hypsae.autoencoder import iterators, source
-
-    monkeypatch.setattr(source, "LARGEST_IN_MEMORY", 0)
-    monkeypatch.setattr(iterators.StreamedRows, "POOL_BYTES", 4 * N_FEATURES * 700)
-
-
-@pytest.mark.parametrize("dtype", [np.float16, np.float32])
-@pytest.mark.parametrize("kind", ["memmap", "shards"])
-def test_rows_larger_than_memory_train_as_well_as_in_memory(
-    streamed, kind, dtype, new_rows, tmp_path
-):
-    rows = planted(4000, 2)[0].astype(dtype)
-    rows.tofile(tmp_path / "rows.bin")
-    X = np.memmap(tmp_path / "rows.bin", dtype=dtype, mode="r", shape=rows.shape)
-    if kind == "shards":
-        X = [X[:1000], X[1000:1007], rows[1007:]]
-    sae = make(batch_size=256).fit(X)
-    in_memory = make(batch_size=256).fit(rows)
-    assert 1 - sae.score(new_rows) < 1.03 * (1 - in_memory.score(new_rows)) + 0.002
-    assert np.array_equal(sae.transform(X), sae.transform(rows))
-    assert sae.score(X) == pytest.approx(sae.score(rows), abs=1e-6)
-    codes = sae.set_params(sparse_output=True).transform(X)
-    assert isinstance(codes, sparse.csr_array) and codes.shape == (4000, 48)
-
-
-def test_a_streamed_epoch_visits_every_training_row_once_in_mixed_order(streamed):
-    from sklearn_hypsae.autoencoder.iterators import StreamedRows, StreamIterator
-    from sklearn_hypsae.autoencoder.source import Source
-
-    X = np.repeat(np.arange(2000, dtype=np.float32)[:, None], N_FEATURES, axis=1)
-    kept = np.arange(2000) % 10 > 0
-    rows = StreamedRows(Source([X]), kept, 1.0, np.zeros((2000, 0), np.float32), "cpu")
-    batches = [x[:, 0].numpy() for x, _ in StreamIterator(rows, 128, np.random.RandomState(0))]
-    assert np.array_equal(np.sort(np.concatenate(batches)), np.flatnonzero(kept))
-    assert [len(batch) for batch in batches[:-1]] == [128] * (len(batches) - 1)
-    assert np.mean([batch.std() for batch in batches[:-1]]) > 450
-
-
-def test_a_bad_row_of_a_shard_is_named_by_its_position_in_all(rows):
-    bad = rows[:20].copy()
-    bad[3] = np.nan
-    with pytest.raises(ValueError, match="NaN in 1 of 120 rows, first at position 103"):
-        make().fit([rows[:100], bad])
-    with pytest.raises(ValueError, match="one number of columns"):
-        make().fit([rows[:10], rows[:10, :5]])
-
-
-@pytest.mark.parametrize("variant", ["topk", "both"])
-def test_partial_fit_streams(variant, rows, new_rows):
-    sae = make(batch_size=128, **VARIANTS[variant])
-    for _ in range(30):
-        for part in np.array_split(rows, 3):
-            sae.partial_fit(part)
-    assert sae.n_iter_ == len(sae.history_) == 90
-    assert sae.history_["epoch"].tolist() == list(range(1, 91))
-    whole = make(batch_size=128, n_epochs=30, patience=None, **VARIANTS[variant]).fit(rows)
-    assert sae.score(new_rows) > whole.score(new_rows) - 0.05
-    assert (sae.transform(new_rows) > 0).sum(axis=1).mean() == pytest.approx(4, rel=0.1)
-    assert b"torch" not in pickle.dumps(sae)
-
-
-def test_partial_fit_goes_on_exactly_where_the_optimiser_was(rows):
-    one_call = make(batch_size=2000, n_epochs=2, patience=None).fit(rows)
-    two_calls = make(batch_size=2000).partial_fit(rows).partial_fit(rows)
-    np.testing.assert_allclose(two_calls.components_, one_call.components_, atol=1e-5)

@@ -1,4 +1,6 @@
-"""The torch side of :mod:`sklearn_hypsae.sae`: module, kernels, losses, skorch net, iterators.
+"""What :mod:`sklearn_hypsae.sae` is made of.
 
-Nothing here is imported before an autoencoder is fitted or used.
+Rows, checks, sizes, files and the course of a fit need no torch. What does (module, kernels,
+losses, skorch net, iterators, training, inference) is imported when an autoencoder is fitted
+or used.
 """

@@ -5,7 +5,8 @@ import torch
 from scipy import sparse
 
 from .devices import resolve_device, threads_for
-from .module import Settings, SparseAutoencoder
+from .module import SparseAutoencoder
+from .records import Settings
 
 N_ENTRIES_PER_CHUNK = 2**22
 

@@ -1,10 +1,8 @@
-"""Checks before training, and how many neurons by rows. No torch here."""
+"""How many neurons by rows. No torch here."""
 
 import math
 from numbers import Integral
 from typing import NamedTuple
-
-import numpy as np
 
 # The paper's rule of thumb: (rows, M, K) for about a thousand, ten thousand and a hundred
 # thousand rows; in between, the nearest on a logarithmic scale.
@@ -73,65 +71,3 @@ def _checked_prefixes(prefix_lengths, M, caller):
             "last prefix is the whole dictionary."
         )
     return tuple(int(n) for n in lengths)
-
-
-def refuse_non_finite(source, caller):
-    """Refuse NaN and infinity, naming the first rows that have them.
-
-    Parameters
-    ----------
-    source : Source
-
-    caller : str
-    """
-    bad, is_nan = [], False
-    for start, rows in source.blocks():
-        # The sum is finite for nearly every finite block, and costs a fraction of the full look.
-        if np.isfinite(rows.sum(dtype=np.float64)):
-            continue
-        here = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-        is_nan = is_nan or bool(np.isnan(rows[here]).any())
-        bad.extend((start + here).tolist())
-    if not bad:
-        return
-    positions = ", ".join(map(str, bad[:5])) + (", …" if len(bad) > 5 else "")
-    raise ValueError(
-        f"Input X of {caller} contains {'NaN' if is_nan else 'infinity (inf)'} in {len(bad)} of "
-        f"{len(source)} rows, first at position {positions}: drop those rows, or embed them again."
-    )
-
-
-def refuse_constant(source, caller):
-    """Refuse rows that are all the same.
-
-    Parameters
-    ----------
-    source : Source
-
-    caller : str
-    """
-    first = source.take(np.array([0]))
-    if all((rows == first).all() for _, rows in source.blocks()):
-        raise ValueError(
-            f"{caller} has nothing to learn: all {len(source)} rows of X are identical."
-        )
-
-
-def refuse_unlike_shards(shards, caller):
-    """Refuse arrays that cannot be read as one.
-
-    Parameters
-    ----------
-    shards : list of ndarray of two dimensions
-
-    caller : str
-    """
-    widths = sorted({shard.shape[1] for shard in shards})
-    kinds = {shard.dtype.kind for shard in shards}
-    if len(widths) > 1 or not kinds <= set("fiu"):
-        raise ValueError(
-            f"{caller} expects all parts of X to be numbers with one number of columns, got "
-            f"{widths} columns of type {sorted({str(shard.dtype) for shard in shards})}."
-        )
-    if sum(len(shard) for shard in shards) < 1 or widths[0] < 1:
-        raise ValueError(f"{caller} got no rows or no columns in X.")

@@ -59,6 +59,6 @@ def teach(source, y, rng, caller):
             f"{caller} finds no linear signal about y in X (cross-validated R2 below 0): "
             "target_coef has no effect.",
             UserWarning,
-            stacklevel=3,
+            stacklevel=6,
         )
     return taught.astype(np.float32)

@@ -14,8 +14,9 @@ from skorch.utils import noop
 
 from .devices import resolve_device, threads_for
 from .iterators import Rows, StreamedRows
-from .module import SparseAutoencoder, Weights
+from .module import SparseAutoencoder
 from .net import AutoencoderNet
+from .records import Weights
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +44,6 @@ class Trained(NamedTuple):
     weights : Weights
         In the units of the rows.
     history : DataFrame, one row an epoch
-    n_epochs : int
-        Epochs that were run.
     threshold : float or None
         Of BatchTopK.
     dead : ndarray of int
@@ -55,7 +54,6 @@ class Trained(NamedTuple):
 
     weights: Weights
     history: pd.DataFrame
-    n_epochs: int
     threshold: float | None
     dead: np.ndarray
     optimizer_state: dict | None
@@ -183,7 +181,6 @@ def train(source, y, weights, settings, *, validation, options):
     return Trained(
         weights=net.module_.weights().scaled(scale),
         history=_history(net),
-        n_epochs=len(net.history),
         threshold=None if threshold is None else threshold * scale,
         dead=dead,
         optimizer_state=_optimizer_arrays(net.optimizer_) if options["keep_optimizer"] else None,

@@ -1,0 +1,113 @@
+"""Checks of the rows before training and encoding. No torch here."""
+
+import numpy as np
+from sklearn.utils.validation import validate_data
+
+from .source import Source, as_shards
+
+
+def checked_source(estimator, X, *, reset, n_rows_at_least=1):
+    """Give X as a source of finite rows; what may exceed memory is not copied.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Remembers number and names of the columns, or compares them.
+
+    X : array-like of shape (n_samples, n_features), or list of such arrays
+
+    reset : bool
+        Whether to remember instead of comparing.
+
+    n_rows_at_least : int, default=1
+
+    Returns
+    -------
+    source : Source
+
+    Raises
+    ------
+    ValueError
+        If X is not finite numbers in two dimensions, or has other columns than in fit.
+    """
+    caller = type(estimator).__name__
+    shards = as_shards(X)
+    if shards is None:
+        X = validate_data(
+            estimator,
+            X,
+            reset=reset,
+            dtype=np.float32,
+            order="C",
+            ensure_all_finite=False,
+            ensure_min_samples=n_rows_at_least,
+        )
+        shards = [X]
+    else:
+        refuse_unlike_shards(shards, caller)
+        validate_data(estimator, shards[0], reset=reset, skip_check_array=True)
+    source = Source(shards)
+    refuse_non_finite(source, caller)
+    return source
+
+
+def refuse_non_finite(source, caller):
+    """Refuse NaN and infinity, naming the first rows that have them.
+
+    Parameters
+    ----------
+    source : Source
+
+    caller : str
+    """
+    bad, is_nan = [], False
+    for start, rows in source.blocks():
+        # The sum is finite for nearly every finite block, and costs a fraction of the full look.
+        if np.isfinite(rows.sum(dtype=np.float64)):
+            continue
+        here = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+        is_nan = is_nan or bool(np.isnan(rows[here]).any())
+        bad.extend((start + here).tolist())
+    if not bad:
+        return
+    positions = ", ".join(map(str, bad[:5])) + (", …" if len(bad) > 5 else "")
+    raise ValueError(
+        f"Input X of {caller} contains {'NaN' if is_nan else 'infinity (inf)'} in {len(bad)} of "
+        f"{len(source)} rows, first at position {positions}: drop those rows, or embed them again."
+    )
+
+
+def refuse_constant(source, caller):
+    """Refuse rows that are all the same.
+
+    Parameters
+    ----------
+    source : Source
+
+    caller : str
+    """
+    first = source.take(np.array([0]))
+    if all((rows == first).all() for _, rows in source.blocks()):
+        raise ValueError(
+            f"{caller} has nothing to learn: all {len(source)} rows of X are identical."
+        )
+
+
+def refuse_unlike_shards(shards, caller):
+    """Refuse arrays that cannot be read as one.
+
+    Parameters
+    ----------
+    shards : list of ndarray of two dimensions
+
+    caller : str
+    """
+    widths = sorted({shard.shape[1] for shard in shards})
+    kinds = {shard.dtype.kind for shard in shards}
+    if len(widths) > 1 or not kinds <= set("fiu"):
+        raise ValueError(
+            f"{caller} expects all parts of X to be numbers with one number of columns, got "
+            f"{widths} columns of type {sorted({str(shard.dtype) for shard in shards})}."
+        )
+    if sum(len(shard) for shard in shards) < 1 or widths[0] < 1:
+        raise ValueError(f"{caller} got no rows or no columns in X.")

@@ -1,0 +1,286 @@
+"""One fit: from rows and parameters to fitted attributes. Torch is loaded when training begins."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+from sklearn.utils import check_random_state
+
+from .._optional import import_optional
+from .._targets import check_target
+from .checks import refuse_constant
+from .records import Settings, Weights
+from .sizes import resolve_sizes
+from .teacher import teach
+
+# More than this many rows would measure the validation loss no better.
+N_ROWS_HELD_OUT = 20_000
+# More dead neurons than this are worth a warning.
+SHARE_DEAD_TO_WARN = 0.1
+# A neuron that fires on fewer rows has little to learn from.
+N_ROWS_PER_NEURON = 20
+
+
+def fit_attributes(source, y, parameters, *, before, streaming, caller):
+    """Train an autoencoder and give what the estimator keeps of it.
+
+    Parameters
+    ----------
+    source : Source
+
+    y : array-like of shape (n_rows,) or None
+
+    parameters : dict
+        Of the estimator.
+
+    before : dict
+        Attributes of the fit to go on from; empty to begin anew.
+
+    streaming : bool
+        Whether this is one pass of ``partial_fit`` over more rows.
+
+    caller : str
+        Class of the estimator, named in errors.
+
+    Returns
+    -------
+    attributes : dict
+        Fitted attributes by name, and ``_optimizer``, the moments to go on with, if streaming.
+    """
+    refuse_constant(source, caller)
+    settled = {"M": before["M_"], "K": before["K_"]} if streaming and before else {}
+    sizes = sizes_of(parameters | settled, len(source), caller)
+    targets, classes = standardised_target(y, len(source), parameters["target_coef"], caller)
+    training = import_optional("sklearn_hypsae.autoencoder.training", purpose=caller)
+    rng = check_random_state(parameters["random_state"])
+    targets = teach(source, targets, rng, caller)
+    if before:
+        weights = _weights_to_go_on(before, (sizes.M, source.n_features), targets.shape[1], caller)
+    else:
+        weights = training.initial_weights(source, sizes.M, sizes.K, targets.shape[1], rng)
+    patience = None if streaming else parameters["patience"]
+    trained = training.train(
+        source,
+        targets,
+        weights,
+        settings_of(parameters, sizes),
+        validation=rows_held_out(len(source), patience, parameters["validation_fraction"], rng),
+        options=_options(parameters, rng, before, streaming),
+    )
+    attributes = _attributes(trained, sizes, parameters["target_coef"], classes)
+    if streaming and before:
+        attributes["history_"] = _joined(before["history_"], trained.history)
+    attributes["n_iter_"] = len(attributes["history_"])
+    return attributes
+
+
+def sizes_of(parameters, n_rows, caller):
+    """Resolve the sizes, and refuse those that do not fit together.
+
+    Parameters
+    ----------
+    parameters : dict
+        Of the estimator.
+
+    n_rows : int
+
+    caller : str
+
+    Returns
+    -------
+    sizes : Sizes
+    """
+    prefix_lengths = parameters["matryoshka_prefix_lengths"]
+    return resolve_sizes(parameters["M"], parameters["K"], prefix_lengths, n_rows, caller)
+
+
+def standardised_target(y, n_rows, target_coef, caller):
+    """Standardise the target: one column, or one a class where there are more than two.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_rows,) or None
+        Not looked at without ``target_coef``.
+
+    n_rows : int
+
+    target_coef : float
+
+    caller : str
+
+    Returns
+    -------
+    columns : ndarray of shape (n_rows, n_targets), dtype=float32
+
+    classes : ndarray or None
+        None for a continuous target, and without ``target_coef``.
+    """
+    if not target_coef:
+        return np.zeros((n_rows, 0), np.float32), None
+    target = check_target(y, n_samples=n_rows, caller=caller, max_classes=None)
+    columns, classes = target.values[:, None], None
+    if target.task == "classification":
+        classes = target.classes
+        if len(classes) > 2:
+            columns = columns == np.arange(len(classes))
+    return ((columns - columns.mean(axis=0)) / columns.std(axis=0)).astype(np.float32), classes
+
+
+def rows_held_out(n_rows, patience, fraction, rng):
+    """Draw the rows that do not train; none where nothing waits for them.
+
+    Parameters
+    ----------
+    n_rows : int
+
+    patience : int or None
+
+    fraction : float
+
+    rng : RandomState
+
+    Returns
+    -------
+    held_out : ndarray of bool of shape (n_rows,)
+    """
+    held_out = np.zeros(n_rows, bool)
+    if patience is not None:
+        n_held_out = min(max(1, round(fraction * n_rows)), n_rows - 1, N_ROWS_HELD_OUT)
+        held_out[rng.permutation(n_rows)[:n_held_out]] = True
+    return held_out
+
+
+def settings_of(parameters, sizes):
+    """Resolve the defaults that depend on the sizes.
+
+    Parameters
+    ----------
+    parameters : dict
+        Of the estimator.
+
+    sizes : Sizes
+
+    Returns
+    -------
+    settings : Settings
+    """
+    return Settings(
+        k=sizes.K,
+        prefix_lengths=sizes.prefix_lengths,
+        batch_topk=parameters["batch_topk"],
+        signed=parameters["signed"],
+        aux_k=min(parameters["aux_k"] or 2 * sizes.K, sizes.M),
+        aux_coef=parameters["aux_coef"],
+        multi_k=min(parameters["multi_k"] or 4 * sizes.K, sizes.M),
+        multi_coef=parameters["multi_coef"],
+        dead_after=parameters["dead_neuron_threshold_steps"],
+        target_coef=parameters["target_coef"],
+    )
+
+
+def _weights_to_go_on(before, shape, n_targets, caller):
+    if before["components_"].shape != shape:
+        raise ValueError(
+            f"{caller} cannot warm-start from weights of shape {before['components_'].shape}, M "
+            f"and n_features are now {shape}: keep M, or set warm_start=False."
+        )
+    return weights_of(before, n_targets)
+
+
+def weights_of(fitted, n_targets=0):
+    """Give the weights that fitted attributes hold.
+
+    Parameters
+    ----------
+    fitted : dict
+        Attributes by name.
+
+    n_targets : int, default=0
+        Columns of the read-out, which begins at zero.
+
+    Returns
+    -------
+    weights : Weights
+    """
+    return Weights(
+        encoder_weight=fitted["encoder_weight_"],
+        encoder_bias=fitted["encoder_bias_"],
+        decoder_weight=fitted["components_"],
+        input_bias=fitted["input_bias_"],
+        readout_weight=np.zeros((len(fitted["components_"]), n_targets), np.float32),
+        readout_bias=np.zeros(n_targets, np.float32),
+    )
+
+
+def _options(parameters, rng, before, streaming):
+    names = (
+        "n_epochs",
+        "batch_size",
+        "learning_rate",
+        "patience",
+        "clip_grad",
+        "device",
+        "callbacks",
+        "verbose",
+    )
+    options = {name: parameters[name] for name in names}
+    if streaming:
+        options["n_epochs"] = 1
+    return options | {
+        "rng": rng,
+        "optimizer_state": before.get("_optimizer") if streaming else None,
+        "keep_optimizer": streaming,
+    }
+
+
+def _attributes(trained, sizes, target_coef, classes):
+    weights = trained.weights
+    attributes = {
+        "M_": sizes.M,
+        "K_": sizes.K,
+        "components_": weights.decoder_weight,
+        "encoder_weight_": weights.encoder_weight,
+        "encoder_bias_": weights.encoder_bias,
+        "input_bias_": weights.input_bias,
+        "threshold_": trained.threshold,
+        "dead_neurons_": trained.dead,
+        "history_": trained.history,
+    }
+    if target_coef:
+        attributes["readout_weight_"] = weights.readout_weight
+        attributes["readout_bias_"] = weights.readout_bias
+    if classes is not None:
+        attributes["classes_"] = classes
+    if trained.optimizer_state is not None:
+        attributes["_optimizer"] = trained.optimizer_state
+    return attributes
+
+
+def _joined(earlier, history):
+    history = history.assign(epoch=history["epoch"] + len(earlier))
+    return pd.concat([earlier, history], ignore_index=True)
+
+
+def warn_of_dead_neurons(n_dead, M, K, n_rows, caller):
+    """Warn where many neurons learned nothing, with what would help.
+
+    Parameters
+    ----------
+    n_dead, M, K, n_rows : int
+
+    caller : str
+    """
+    if n_dead <= SHARE_DEAD_TO_WARN * M:
+        return
+    advice = (
+        f"lower M: with {n_rows} rows and K={K}, a neuron fires on "
+        f"{n_rows * K / M:.0f} rows on average"
+        if n_rows * K < N_ROWS_PER_NEURON * M
+        else "raise aux_coef or n_epochs, or lower learning_rate or M"
+    )
+    warnings.warn(
+        f"{n_dead} of {M} neurons of {caller} fire on no training row: {advice}.",
+        UserWarning,
+        # Past the estimator's own methods and scikit-learn's wrapper, to the call of fit.
+        stacklevel=5,
+    )
