@@ -1,5 +1,10 @@
 """Neurons to rows of a table: their words, and how well the words fit."""
 
+import contextlib
+import warnings
+from numbers import Real
+
+import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
@@ -12,11 +17,12 @@ from ._keyphrases import (
 )
 from ._sampling import column_of, draw_examples, first_rows, nearest_by_tfidf
 from .llm.describing import describe
+from .llm.prompts import check_prompt
 
 FIT_ROWS, UNSEEN = "fit rows", "unseen"
 
 
-def interpretation_table(rows, metrics=METRICS):
+def interpretation_table(rows, metrics=METRICS, names=None):
     """Put rows into the table that users see.
 
     Parameters
@@ -26,12 +32,18 @@ def interpretation_table(rows, metrics=METRICS):
     metrics : sequence of str
         Fidelity columns.
 
+    names : ndarray of str, default=None
+        Names of the neurons. None: their positions.
+
     Returns
     -------
     table : DataFrame
     """
     columns = ["neuron", "hypothesis", "candidates", *metrics, "n_scoring_examples", "scored_on"]
-    return pd.DataFrame(rows, columns=columns)
+    table = pd.DataFrame(rows, columns=columns)
+    if names is not None and table["neuron"].notna().all():
+        table["neuron"] = [names[position] for position in table["neuron"]]
+    return table
 
 
 def keyphrase_rows(texts, activations, y):
@@ -134,7 +146,117 @@ def own_rows(statements, *, has_model):
             f'for, such as \'mentions "refund" or "money back"\', but number {unquoted[0]} '
             f"(from 0; {len(unquoted)} in all) quotes none: quote phrases, or give an llm."
         )
+    if not has_model:
+        # Refuses phrases without a word, such as "!!!", which nothing can match.
+        match_phrases([""], [hypothesis_to_phrases(s) for s in statements])
     return [_row(None, s, [s], {"n_scored": 0}, None) for s in statements]
+
+
+def holds_texts(X):
+    """Whether X is a collection of texts rather than a table of activations."""
+    if isinstance(X, pd.DataFrame):
+        return X.shape[1] == 1 and not pd.api.types.is_numeric_dtype(X.dtypes.iloc[0])
+    if isinstance(X, list | tuple) and len(X):
+        return not isinstance(X[0], list | tuple | np.ndarray)
+    return getattr(X, "ndim", 1) == 1
+
+
+@contextlib.contextmanager
+def refusing_texts(caller):
+    """Say that texts are no activations, where scikit-learn's own words would quote a text.
+
+    Parameters
+    ----------
+    caller : str
+        Class that asks.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if "could not convert" not in str(error):
+            raise
+        raise ValueError(
+            f"{caller} expects activations as X, got texts: pass what the autoencoder made of "
+            "them, and the texts as texts=, or set hypotheses=[...] to annotate texts themselves."
+        ) from None
+
+
+def check_combinations(
+    *,
+    quantile_range,
+    soft_labels,
+    concepts_per_request,
+    scoring_metric,
+    interpretation_prompt,
+    annotation_prompt,
+    **others,
+):
+    """Refuse values that are wrong only together, and templates that lack a placeholder.
+
+    Parameters
+    ----------
+    quantile_range, soft_labels, concepts_per_request, scoring_metric
+        As in :class:`~sklearn_hypsae.LLMInterpreter`.
+
+    interpretation_prompt, annotation_prompt
+        Likewise.
+
+    **others : ignored
+        Its other parameters.
+    """
+    low, high = (*quantile_range, None, None)[:2]
+    are_numbers = isinstance(low, Real) and isinstance(high, Real)
+    if len(quantile_range) != 2 or not are_numbers or not 0 <= low < high <= 1:
+        raise ValueError(
+            f"quantile_range has to be two increasing numbers between 0 and 1, got "
+            f"{quantile_range!r}."
+        )
+    if soft_labels and concepts_per_request > 1:
+        raise ValueError("soft_labels needs one answer a request: set concepts_per_request=1.")
+    if scoring_metric == "auc" and not soft_labels:
+        raise ValueError('scoring_metric="auc" needs probabilities: set soft_labels=True.')
+    if interpretation_prompt is not None:
+        check_prompt(interpretation_prompt, "interpretation")
+    if annotation_prompt is not None:
+        kind = "annotation of several" if concepts_per_request > 1 else "annotation"
+        check_prompt(annotation_prompt, kind)
+
+
+def warn_undescribed(estimator, n_neurons, rows, errors=()):
+    """Name the neurons that no words were found for; refuse if that is all of them.
+
+    Parameters
+    ----------
+    estimator : LLMInterpreter
+        For its name and those of the neurons.
+
+    n_neurons : int
+
+    rows : list of dict
+        Of the neurons that words were found for.
+
+    errors : list of CompletionError
+        Why requests failed.
+    """
+    reason = "they are dead, or fire on texts that nothing sets apart"
+    if errors:
+        reason = f"they are dead, or the requests for them failed (the first: {errors[0]})"
+    if not rows:
+        raise ValueError(
+            f"{type(estimator).__name__} could put none of the {n_neurons} neurons into words: "
+            f"{reason}; train the autoencoder on more rows or with a smaller M, or see to "
+            "the language model."
+        )
+    left_out = np.setdiff1d(np.arange(n_neurons), [row["neuron"] for row in rows])
+    if len(left_out):
+        names = getattr(estimator, "feature_names_in_", None)
+        named = ", ".join(str(names[i] if names is not None else i) for i in left_out)
+        warnings.warn(
+            f"No words were found for {len(left_out)} of {n_neurons} neurons, which are left "
+            f"out ({named}): {reason}.",
+            UserWarning,
+            stacklevel=5,
+        )
 
 
 def unique_names(names):

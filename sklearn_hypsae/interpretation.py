@@ -1,6 +1,5 @@
 """Step four: put each neuron into words, and annotate texts with those words."""
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -11,20 +10,23 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._fidelity import METRICS
 from ._interpreting import (
+    check_combinations,
+    holds_texts,
     interpretation_table,
     keyphrase_rows,
     llm_rows,
     own_rows,
+    refusing_texts,
     unique_names,
+    warn_undescribed,
 )
 from ._keyphrases import hypothesis_to_phrases, match_phrases
 from ._sklearn import HasMethods, Interval, StrOptions, fit_context
 from ._targets import check_target
-from ._texts import check_texts, like_input, mark_fit_rows, texts_of
+from ._texts import check_texts, like_input, mark_fit_rows, text_index, texts_of
 from .llm.annotation import annotate
 from .llm.describing import Asking
 from .llm.names import chat_model
-from .llm.prompts import check_prompt
 from .llm.runner import running
 from .llm.usage import no_usage
 
@@ -120,12 +122,13 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         One hypothesis for each neuron that could be put into words.
 
     interpretations_ : DataFrame of shape (n_hypotheses, 9)
-        ``neuron`` (column of X), ``hypothesis``, ``candidates`` (all wordings, best first),
-        fidelity (``f1``, ``precision``, ``recall``, ``correlation``, with ``soft_labels`` also
-        ``auc``), ``n_scoring_examples`` it rests on, and ``scored_on``: "unseen" for a language
-        model, scored on as many silent as firing texts that it was not shown; "fit rows" for
-        keyphrases, scored on all rows of fit, which chose them, and so flattered. None and NaN
-        for the user's own ``hypotheses``.
+        ``neuron`` (its column's name in X, else its position), ``hypothesis``, ``candidates``
+        (all wordings, best first), fidelity (``f1``, ``precision``, ``recall``,
+        ``correlation``, with ``soft_labels`` also ``auc``), ``n_scoring_examples`` it rests
+        on, and ``scored_on``: "unseen" for a language model, scored on as many silent as
+        firing texts that it was not shown; "fit rows" for keyphrases, scored on all rows of
+        fit, which chose them, and so flattered. None and NaN for the user's own
+        ``hypotheses``.
 
     usage_ : dict
         Since fit: ``requests`` sent, answers ``cached``, requests ``retried`` and ``failed``
@@ -148,7 +151,7 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
     >>> import numpy as np
     >>> from sklearn_hypsae import LLMInterpreter
     >>> interpreter = LLMInterpreter(hypotheses=['mentions "refund" or "money back"'])
-    >>> interpreter.fit_transform(["I want my money back", "all fine"])
+    >>> interpreter.fit_transform(["I want my money back", "all fine"]).to_numpy()
     array([[1.], [0.]])
     >>> texts = ["the soup was cold"] * 50 + ["the soup was hot"] * 50
     >>> activations = np.repeat([[2.0], [0.0]], 50, axis=0)
@@ -264,7 +267,7 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         ValueError
             If the texts are nowhere, rows are too few, or no neuron can be put into words.
         """
-        activations, texts = self._check_rows(X, texts, reset=True)
+        activations, _, texts = self._check_rows(X, texts, reset=True)
         self._check_before_fit(len(texts))
         self.usage_ = no_usage()
         if self.hypotheses is not None:
@@ -274,7 +277,8 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         else:
             rows = self._describe_by_llm(activations, texts)
         metrics = (*METRICS, "auc") if self.soft_labels else METRICS
-        self.interpretations_ = interpretation_table(rows, metrics)
+        names = getattr(self, "feature_names_in_", None)
+        self.interpretations_ = interpretation_table(rows, metrics, names)
         self.hypotheses_ = self.interpretations_["hypothesis"].tolist()
         return self
 
@@ -310,12 +314,12 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         -------
         annotations : DataFrame or ndarray of shape (n_samples, n_hypotheses)
             1.0 present, 0.0 absent, NaN where the request failed for good or the budget
-            ended.
+            ended. A frame where X is one, or the texts themselves, which are then its index.
         """
         check_is_fitted(self)
-        _, texts = self._check_rows(X, texts, reset=False)
+        _, rows, texts = self._check_rows(X, texts, reset=False)
         annotations = self._annotate(texts)
-        return mark_fit_rows(like_input(annotations, X, self), False)
+        return mark_fit_rows(like_input(annotations, rows, self), False)
 
     def get_feature_names_out(self, input_features=None):
         """Names of the annotation columns: the hypotheses, made unique.
@@ -334,7 +338,7 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
 
     def _check_before_fit(self, n_samples):
         """Refuse what cannot work, also for a caller that checks before any step works."""
-        self._check_combinations()
+        check_combinations(**self.get_params(deep=False))
         self._clients()
         if self.hypotheses is not None:
             own_rows(self.hypotheses, has_model=self._has_model())
@@ -344,41 +348,23 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
                 f"n_examples={self.n_examples}: pass more rows, or set n_examples lower."
             )
 
-    def _check_combinations(self):
-        """Refuse values that are wrong only together, and templates that lack a placeholder."""
-        low, high = (*self.quantile_range, None, None)[:2]
-        if len(self.quantile_range) != 2 or not 0 <= low < high <= 1:
-            raise ValueError(
-                f"quantile_range has to be two increasing numbers between 0 and 1, got "
-                f"{self.quantile_range!r}."
-            )
-        if self.soft_labels and self.concepts_per_request > 1:
-            raise ValueError("soft_labels needs one answer a request: set concepts_per_request=1.")
-        if self.scoring_metric == "auc" and not self.soft_labels:
-            raise ValueError('scoring_metric="auc" needs probabilities: set soft_labels=True.')
-        if self.interpretation_prompt is not None:
-            check_prompt(self.interpretation_prompt, "interpretation")
-        if self.annotation_prompt is not None:
-            several = self.concepts_per_request > 1
-            kind = "annotation of several" if several else "annotation"
-            check_prompt(self.annotation_prompt, kind)
-
     def _has_model(self):
         return self.llm is not None or self.annotator_llm is not None
 
     def _check_rows(self, X, texts, *, reset):
-        """Activations (None where X is the texts themselves) and the texts of the rows."""
+        """Activations (None where X is texts), the container for an output, and the texts."""
         caller = type(self).__name__
-        if self.hypotheses is not None and texts is None and _holds_texts(X):
-            texts = check_texts(X, caller=caller)
+        if self.hypotheses is not None and holds_texts(X):
             if reset:
                 self.n_features_in_ = 1
-            return None, texts
-        activations = validate_data(
-            self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=reset
-        )
+            rows = pd.DataFrame(index=text_index(check_texts(X, caller=caller)))
+            return None, rows, texts_of(rows, texts, caller=caller)
+        with refusing_texts(caller):
+            activations = validate_data(
+                self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=reset
+            )
         rows = X if isinstance(X, pd.DataFrame) else activations
-        return activations, texts_of(rows, texts, caller=caller)
+        return activations, rows, texts_of(rows, texts, caller=caller)
 
     def _clients(self):
         """The clients that word and annotate, checked before any work; None for keyphrases."""
@@ -393,7 +379,7 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         if y is not None:
             y = check_target(y, n_samples=len(texts), caller=type(self).__name__).values
         rows = keyphrase_rows(texts, activations, y)
-        self._warn_undescribed(activations.shape[1], rows)
+        warn_undescribed(self, activations.shape[1], rows)
         return rows
 
     def _describe_by_llm(self, activations, texts):
@@ -423,7 +409,7 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
                 sampling=self.sampling,
                 quantile_range=self.quantile_range,
             )
-        self._warn_undescribed(activations.shape[1], rows, errors)
+        warn_undescribed(self, activations.shape[1], rows, errors)
         return rows
 
     def _running(self):
@@ -448,27 +434,6 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
             "options": self._request_options(),
         }
 
-    def _warn_undescribed(self, n_neurons, rows, errors=()):
-        reason = "they are dead, or fire on texts that nothing sets apart"
-        if errors:
-            reason = f"they are dead, or the requests for them failed (the first: {errors[0]})"
-        if not rows:
-            raise ValueError(
-                f"{type(self).__name__} could put none of the {n_neurons} neurons into words: "
-                f"{reason}; train the autoencoder on more rows or with a smaller M, or see to "
-                "the language model."
-            )
-        left_out = np.setdiff1d(np.arange(n_neurons), [row["neuron"] for row in rows])
-        if len(left_out):
-            names = getattr(self, "feature_names_in_", None)
-            named = ", ".join(str(names[i] if names is not None else i) for i in left_out)
-            warnings.warn(
-                f"No words were found for {len(left_out)} of {n_neurons} neurons, which are left "
-                f"out ({named}): {reason}.",
-                UserWarning,
-                stacklevel=5,
-            )
-
     def _annotate(self, texts):
         """Annotations of the texts, (n_texts, n_hypotheses)."""
         _, annotator = self._clients()
@@ -489,10 +454,3 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         tags.input_tags.sparse = True
         tags.input_tags.string = self.hypotheses is not None
         return tags
-
-
-def _holds_texts(X):
-    """Whether X is a collection of texts rather than a table of activations."""
-    if isinstance(X, pd.DataFrame):
-        return X.shape[1] == 1 and not pd.api.types.is_numeric_dtype(X.dtypes.iloc[0])
-    return getattr(X, "ndim", 1) == 1

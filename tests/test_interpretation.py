@@ -1,7 +1,6 @@
-"""LLMInterpreter: keyphrases, the user's own hypotheses, and language models over HTTP."""
+"""LLMInterpreter: keyphrases, and language models over HTTP."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from llm_server import LLMServer, WordRule, texts_in
 from llm_tools import CONCEPTS, INTERPRETS, WORDS, planted, planted_frame
@@ -55,7 +54,7 @@ def test_keyphrase_interpretations_say_what_their_fidelity_rests_on(keyphrases, 
         *["neuron", "hypothesis", "candidates", "f1", "precision", "recall", "correlation"],
         *["n_scoring_examples", "scored_on"],
     ]
-    assert table["neuron"].tolist() == list(range(len(WORDS)))
+    assert table["neuron"].tolist() == [f"neuron_{3 * i}" for i in range(len(WORDS))]
     assert (table["scored_on"] == "fit rows").all()
     assert (table["n_scoring_examples"] == len(data[0])).all()
     assert table["f1"].min() > 0.9
@@ -79,12 +78,19 @@ def test_any_two_valued_target_will_do(data, labels):
     assert LLMInterpreter().fit(activations, y, texts=texts).hypotheses_
 
 
+def test_neurons_without_names_go_by_their_position(data):
+    texts, activations = data
+    table = LLMInterpreter().fit(activations[:, :3], texts=texts).interpretations_
+    assert table["neuron"].tolist() == [0, 1, 2]
+
+
 def test_dead_neurons_are_left_out_by_name(frame):
     X = frame.assign(neuron_3=0.0)
     with pytest.warns(UserWarning, match=r"1 of 8 neurons, which are left out \(neuron_3\)"):
         interpreter = LLMInterpreter().fit(X)
     assert len(interpreter.hypotheses_) == 7
-    assert interpreter.interpretations_["neuron"].tolist() == [0, 2, 3, 4, 5, 6, 7]
+    kept = X.columns.drop("neuron_3").tolist()
+    assert interpreter.interpretations_["neuron"].tolist() == kept
     assert interpreter.transform(X).shape == (300, 7)
 
 
@@ -95,41 +101,6 @@ def test_all_neurons_dead_is_one_sentence(frame):
 
 def test_keyphrases_are_the_same_from_run_to_run(frame, keyphrases):
     assert LLMInterpreter().fit(frame).hypotheses_ == keyphrases.hypotheses_
-
-
-# The user's own hypotheses
-
-
-def test_own_hypotheses_with_phrases_need_neither_neurons_nor_a_model():
-    own = ['mentions "dog" or "puppy"', 'mentions "rain"']
-    texts = pd.Series(["A dog in the rain", "Puppy!", "doghouse"])
-    interpreter = LLMInterpreter(hypotheses=own).fit(texts)
-    expected = [[1, 1], [1, 0], [0, 0]]
-    np.testing.assert_array_equal(interpreter.transform(list(texts)), expected)
-    np.testing.assert_array_equal(interpreter.transform(texts.to_frame()), expected)
-    np.testing.assert_array_equal(interpreter.transform(np.zeros((3, 1)), texts=texts), expected)
-    assert interpreter.hypotheses_ == own
-    assert interpreter.interpretations_["f1"].isna().all()
-
-
-def test_own_hypotheses_without_phrases_ask_for_quotes_or_a_model():
-    with pytest.raises(ValueError, match="number 1 .*quote phrases, or give an llm"):
-        LLMInterpreter(hypotheses=['mentions "dog"', "is about dogs"]).fit(["a", "b"])
-
-
-@pytest.mark.parametrize("wrong", [[], [""], ["fine", None], [3]])
-def test_own_hypotheses_have_to_be_statements(wrong):
-    with pytest.raises(ValueError, match="list of at least one statement"):
-        LLMInterpreter(hypotheses=wrong).fit(["a"])
-
-
-def test_own_hypotheses_are_annotated_by_the_model(server):
-    interpreter = LLMInterpreter(
-        OpenAIChat("test-model", server.url), hypotheses=["mentions a dog"], cache=None
-    )
-    found = interpreter.fit_transform(["my dog", "my train"])
-    np.testing.assert_array_equal(found, [[1], [0]])
-    assert interpreter.usage_["requests"] == 2
 
 
 # Language models
@@ -233,8 +204,8 @@ def test_a_budget_leaves_nan_and_counts_all_transforms_together(server):
     ).fit(["anything"])
     first = interpreter.transform(["my dog", "your dog"])
     second = interpreter.transform(["his dog", "her dog"])
-    np.testing.assert_array_equal(first.ravel(), [1, 1])
-    np.testing.assert_array_equal(second.ravel(), [1, np.nan])
+    np.testing.assert_array_equal(first, [[1], [1]])
+    np.testing.assert_array_equal(second, [[1], [np.nan]])
     assert interpreter.usage_["requests"] == 3
 
 

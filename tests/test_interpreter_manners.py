@@ -105,7 +105,9 @@ def test_wrong_parameters_are_named(frame, wrong):
         LLMInterpreter(**wrong).fit(frame)
 
 
-@pytest.mark.parametrize("wrong", [(0.9, 0.5), (0.5,), (-0.1, 1.0), (0.0, 1.5)])
+@pytest.mark.parametrize(
+    "wrong", [(0.9, 0.5), (0.5,), (-0.1, 1.0), (0.0, 1.5), ("a", 2), (0.1, None)]
+)
 def test_quantile_range_has_to_be_a_range(frame, wrong):
     with pytest.raises(ValueError, match="quantile_range has to be two increasing numbers"):
         LLMInterpreter(quantile_range=wrong).fit(frame)
@@ -203,7 +205,7 @@ def test_wrong_input_is_refused(data, frame):
     for wrong, said in [
         (activations[:, 0], "2D array"),
         (activations[:, :, None], "dim 3"),
-        (list(texts), "could not convert|2D array|dtype"),
+        (list(texts), "expects activations as X, got texts"),
         (np.full_like(activations, np.nan), "NaN"),
         (activations.astype(complex), "Complex"),
     ]:
@@ -213,6 +215,13 @@ def test_wrong_input_is_refused(data, frame):
         LLMInterpreter().fit(activations, texts=[None, *texts[1:]])
     with pytest.raises(ValueError, match="one-dimensional"):
         LLMInterpreter().fit(activations, texts=texts[:, None])
+
+
+@pytest.mark.parametrize("kind", [list, np.array, pd.Series, lambda t: pd.DataFrame({"t": t})])
+def test_texts_in_place_of_activations_are_refused_without_quoting_one(kind):
+    with pytest.raises(ValueError, match="expects activations as X, got texts: ") as caught:
+        LLMInterpreter().fit(kind(["private matters"] * 30))
+    assert "private" not in str(caught.value) and caught.value.__suppress_context__
 
 
 def test_too_few_rows_are_refused(frame):
