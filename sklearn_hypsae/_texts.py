@@ -93,6 +93,50 @@ def _kind(value):
     return type(value).__name__
 
 
+def refuse_texts(X, *, caller, expected, step):
+    """Refuse texts where numbers are expected, before a conversion puts one in its message.
+
+    Parameters
+    ----------
+    X : anything
+        Numbers are let through, whatever their shape.
+
+    caller : str
+        Class that asks, named in the error.
+
+    expected : str
+        What X should be, in the plural.
+
+    step : str
+        Class that makes it.
+
+    Raises
+    ------
+    ValueError
+        If any entry of X is a string.
+    """
+    if _holds_texts(X):
+        raise ValueError(f"{caller} expects {expected} as X, got texts: put {step} before it.")
+
+
+def _holds_texts(X):
+    if isinstance(X, str | bytes):
+        return True
+    if isinstance(X, pd.DataFrame):
+        return any(_holds_texts(X.iloc[:, i]) for i in range(X.shape[1]))
+    # Kinds of numbers are told by the type of the array; only the others are looked through.
+    if getattr(getattr(X, "dtype", None), "kind", "O") not in "OSTU":
+        return False
+    if not isinstance(X, list | tuple | pd.Series | pd.Index | np.ndarray):
+        return False
+    entries = X.ravel() if isinstance(X, np.ndarray) else X
+    return any(isinstance(entry, str | bytes) or _is_row_with_text(entry) for entry in entries)
+
+
+def _is_row_with_text(row):
+    return isinstance(row, list | tuple) and any(isinstance(entry, str | bytes) for entry in row)
+
+
 def text_index(texts):
     """Build the index that carries texts through a Pipeline.
 

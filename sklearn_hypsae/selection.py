@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ._ranking import correlation_scores, lasso_scores, separation_scores
 from ._sklearn import Interval, StrOptions, fit_context
 from ._targets import check_target
-from ._texts import like_input, mark_fit_rows
+from ._texts import like_input, mark_fit_rows, refuse_texts
 
 
 class NeuronSelector(SelectorMixin, BaseEstimator):
@@ -153,7 +153,7 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
         ValueError
             If no neuron varies over the rows, or the target cannot be used.
         """
-        activations = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32])
+        activations = self._checked(X, reset=True)
         n_samples, n_neurons = activations.shape
         target = check_target(y, task=self.task, n_samples=n_samples, caller=type(self).__name__)
         varies = _varies(activations)
@@ -199,10 +199,15 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
             The selected neurons in the order of the input's columns.
         """
         check_is_fitted(self)
-        activations = validate_data(
-            self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False
-        )
+        activations = self._checked(X, reset=False)
         return mark_fit_rows(like_input(activations[:, self.get_support()], X, self), False)
+
+    def _checked(self, X, *, reset):
+        step = "SparseAutoencoderTransformer"
+        refuse_texts(X, caller=type(self).__name__, expected="activations", step=step)
+        return validate_data(
+            self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=reset
+        )
 
     def _score(self, activations, y):
         self.n_iter_ = 1

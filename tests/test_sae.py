@@ -293,6 +293,45 @@ def test_nan_and_inf_are_refused_with_their_row(bad, word, rows, fitted):
             method(X)
 
 
+@pytest.mark.parametrize(
+    "container",
+    [
+        list,
+        tuple,
+        pd.Series,
+        pd.Index,
+        np.array,
+        lambda texts: np.array(texts, dtype=object),
+        lambda texts: np.array(texts)[:, None],
+        lambda texts: [[text] for text in texts],
+        pd.DataFrame,
+        lambda texts: pd.DataFrame({"embedding_0": 1.0, "text": texts}),
+    ],
+)
+def test_texts_are_refused_without_showing_one(container, fitted):
+    X = container(["a private remark", "another one"])
+    for method in (make(callbacks=[Forbidden()]).fit, fitted.transform, fitted.score):
+        with pytest.raises(ValueError) as refusal:
+            method(X)
+        assert str(refusal.value) == (
+            "SparseAutoencoderTransformer expects embeddings as X, got texts: put "
+            "EmbeddingTransformer before it."
+        )
+        assert refusal.value.__cause__ is refusal.value.__context__ is None
+
+
+@pytest.mark.parametrize("as_numbers", [list, np.array, pd.Series])
+def test_one_dimensional_numbers_get_the_message_of_scikit_learn(as_numbers):
+    with pytest.raises(ValueError, match="Expected .*2"):
+        make().fit(as_numbers([1.0, 2.0, 3.0]))
+
+
+def test_numbers_in_lists_and_object_arrays_train(rows):
+    expected = make(n_epochs=1).fit(rows[:200]).components_
+    for X in (rows[:200].tolist(), rows[:200].astype(object), pd.DataFrame(rows[:200])):
+        assert np.array_equal(make(n_epochs=1).fit(X).components_, expected)
+
+
 def test_numbers_beyond_float32_are_refused_with_their_row(rows):
     X = rows.astype(np.float64)
     X[5, 5] = 1e300

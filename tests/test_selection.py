@@ -222,6 +222,15 @@ def test_a_target_that_cannot_be_used_is_named(regression, y, message):
         NeuronSelector().fit(regression[0], y)
 
 
+def test_texts_are_refused_without_showing_one():
+    with pytest.raises(ValueError) as refusal:
+        NeuronSelector().fit(["a private remark", "another one"], [0, 1])
+    assert str(refusal.value) == (
+        "NeuronSelector expects activations as X, got texts: put SparseAutoencoderTransformer "
+        "before it."
+    )
+
+
 def test_labels_and_numbers_give_the_same_selection():
     activations, y = planted_activations("classification")
     labels = np.where(y == 1, "positive", "negative")

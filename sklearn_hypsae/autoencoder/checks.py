@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.utils.validation import validate_data
 
+from .._texts import refuse_texts
 from .source import Source, as_shards
 
 
@@ -31,6 +32,7 @@ def checked_source(estimator, X, *, reset, n_rows_at_least=1):
         If X is not finite numbers in two dimensions, or has other columns than in fit.
     """
     caller = type(estimator).__name__
+    refuse_texts(X, caller=caller, expected="embeddings", step="EmbeddingTransformer")
     shards = as_shards(X)
     if shards is None:
         X = validate_data(
