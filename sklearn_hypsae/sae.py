@@ -13,7 +13,13 @@ from ._sklearn import Interval, StrOptions, check_feature_names_in, fit_context
 from ._texts import like_input
 from .autoencoder.checks import checked_source
 from .autoencoder.files import pack, read, unpack, write
-from .autoencoder.fitting import fit_attributes, sizes_of, warn_of_dead_neurons, weights_of
+from .autoencoder.fitting import (
+    checked_device,
+    fit_attributes,
+    sizes_of,
+    warn_of_dead_neurons,
+    weights_of,
+)
 
 # What a fit sets or not, depending on the parameters and on y.
 OPTIONAL_ATTRIBUTES = ("classes_", "readout_weight_", "readout_bias_", "_optimizer")
@@ -272,8 +278,8 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If X has NaN or inf, ``K`` exceeds ``M``, the prefixes do not increase to ``M``,
-            or training diverges.
+            If X has NaN or inf or is texts, ``K`` exceeds ``M``, the prefixes do not increase
+            to ``M``, torch does not find ``device``, or training diverges.
         """
         return self._fit(X, y, keep_weights=self.warm_start)
 
@@ -454,16 +460,17 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
         return tags
 
     def _check_before_fit(self, n_samples):
-        """Refuse sizes that do not fit together, for a caller that checks before it works."""
-        sizes_of(self.get_params(deep=False), n_samples, type(self).__name__)
+        """Refuse sizes and a device that will not do, for a caller that checks before it works."""
+        name = type(self).__name__
+        sizes_of(self.get_params(deep=False), n_samples, name)
+        checked_device(self.device, name)
 
     def _decoded(self, codes):
         return codes @ self.components_ + self.input_bias_
 
     def _codes(self, source):
-        inference = import_optional(
-            "sklearn_hypsae.autoencoder.inference", purpose=type(self).__name__
-        )
+        name = type(self).__name__
+        inference = import_optional("sklearn_hypsae.autoencoder.inference", purpose=name)
         return inference.encode(
             source,
             weights_of(vars(self)),
@@ -471,4 +478,5 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
             threshold=self.threshold_,
             signed=self.signed,
             device=self.device,
+            caller=name,
         )

@@ -279,6 +279,22 @@ def test_sizes_that_do_not_fit_are_refused_before_training(parameters, sentence,
         make(callbacks=[Forbidden()], **parameters).fit(rows[:600])
 
 
+@pytest.mark.parametrize("device", ["no such device", "meta", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused_before_training(device, rows, fitted):
+    sae = make(device=device, callbacks=[Forbidden()])
+    elsewhere = pickle.loads(pickle.dumps(fitted)).set_params(device=device)
+    for call in (
+        lambda: sae.fit(rows),
+        lambda: sae.partial_fit(rows),
+        lambda: sae._check_before_fit(len(rows)),
+        lambda: elsewhere.transform(rows),
+    ):
+        with pytest.raises(
+            ValueError, match=f"SparseAutoencoderTransformer cannot compute on device='{device}'"
+        ):
+            call()
+
+
 class Forbidden(Callback):
     def initialize(self):
         raise AssertionError("training began")

@@ -9,10 +9,43 @@ import torch
 SMALL_PRODUCT = 2**22
 
 
-def resolve_device(device):
-    """Resolve "auto" to the GPU where there is one."""
+def resolve_device(device, caller):
+    """Resolve "auto", and refuse a device that torch cannot compute on here.
+
+    Parameters
+    ----------
+    device : str
+
+    caller : str
+        Class that asks, named in the error.
+
+    Returns
+    -------
+    device : str
+        A CUDA GPU for "auto" where there is one.
+
+    Raises
+    ------
+    ValueError
+        If there is no such device.
+
+    Examples
+    --------
+    >>> from sklearn_hypsae.autoencoder.devices import resolve_device
+    >>> resolve_device("cpu", "Example")
+    'cpu'
+    """
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        # Only a computation tells: a name may be known, and the driver or the build lack it.
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, ImportError) as error:
+        raise ValueError(
+            f"{caller} cannot compute on device={device!r}, which torch {torch.__version__} does "
+            'not find on this machine: set device="auto" for a CUDA GPU where there is one and '
+            'the CPU elsewhere, or device="cpu".'
+        ) from error
     return device
 
 

@@ -51,6 +51,7 @@ def fit_attributes(source, y, parameters, *, before, streaming, caller):
     settled = {"M": before["M_"], "K": before["K_"]} if streaming and before else {}
     sizes = sizes_of(parameters | settled, len(source), caller)
     targets, classes = standardised_target(y, len(source), parameters["target_coef"], caller)
+    device = checked_device(parameters["device"], caller)
     training = import_optional("sklearn_hypsae.autoencoder.training", purpose=caller)
     rng = check_random_state(parameters["random_state"])
     targets = teach(source, targets, rng, caller)
@@ -65,7 +66,7 @@ def fit_attributes(source, y, parameters, *, before, streaming, caller):
         weights,
         settings_of(parameters, sizes),
         validation=rows_held_out(len(source), patience, parameters["validation_fraction"], rng),
-        options=_options(parameters, rng, before, streaming),
+        options=_options(parameters, device, rng, before, streaming),
     )
     attributes = _attributes(trained, sizes, parameters["target_coef"], classes)
     if streaming and before:
@@ -92,6 +93,23 @@ def sizes_of(parameters, n_rows, caller):
     """
     prefix_lengths = parameters["matryoshka_prefix_lengths"]
     return resolve_sizes(parameters["M"], parameters["K"], prefix_lengths, n_rows, caller)
+
+
+def checked_device(device, caller):
+    """Resolve "auto", and refuse a device that is not there.
+
+    Parameters
+    ----------
+    device : str
+
+    caller : str
+
+    Returns
+    -------
+    device : str
+    """
+    devices = import_optional("sklearn_hypsae.autoencoder.devices", purpose=caller)
+    return devices.resolve_device(device, caller)
 
 
 def standardised_target(y, n_rows, target_coef, caller):
@@ -212,14 +230,13 @@ def weights_of(fitted, n_targets=0):
     )
 
 
-def _options(parameters, rng, before, streaming):
+def _options(parameters, device, rng, before, streaming):
     names = (
         "n_epochs",
         "batch_size",
         "learning_rate",
         "patience",
         "clip_grad",
-        "device",
         "callbacks",
         "verbose",
     )
@@ -227,6 +244,7 @@ def _options(parameters, rng, before, streaming):
     if streaming:
         options["n_epochs"] = 1
     return options | {
+        "device": device,
         "rng": rng,
         "optimizer_state": before.get("_optimizer") if streaming else None,
         "keep_optimizer": streaming,

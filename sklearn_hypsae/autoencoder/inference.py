@@ -11,7 +11,7 @@ from .records import Settings
 N_ENTRIES_PER_CHUNK = 2**22
 
 
-def encode(source, weights, *, k, threshold, signed, device):
+def encode(source, weights, *, k, threshold, signed, device, caller):
     """Encode rows chunk by chunk; the dense activations of one chunk exist at a time.
 
     Parameters
@@ -29,13 +29,16 @@ def encode(source, weights, *, k, threshold, signed, device):
 
     device : str
 
+    caller : str
+        Class that asks, named in errors.
+
     Returns
     -------
     codes : CSR array of shape (n_rows, M), dtype=float32
         Canonical: sorted indices, no stored zeros.
     """
     n_neurons = len(weights.encoder_bias)
-    device = resolve_device(device)
+    device = resolve_device(device, caller)
     module = SparseAutoencoder(weights, Settings(k=k, signed=signed)).eval().to(device)
     chunk = max(1, N_ENTRIES_PER_CHUNK // n_neurons)
     with torch.no_grad(), threads_for(min(chunk, len(source)), source.n_features, n_neurons):

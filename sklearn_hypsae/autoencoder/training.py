@@ -12,7 +12,7 @@ from skorch.callbacks import Callback, EarlyStopping
 from skorch.helper import predefined_split
 from skorch.utils import noop
 
-from .devices import resolve_device, threads_for
+from .devices import threads_for
 from .iterators import Rows, StreamedRows
 from .module import SparseAutoencoder
 from .net import AutoencoderNet
@@ -158,7 +158,7 @@ def train(source, y, weights, settings, *, validation, options):
     -------
     trained : Trained
     """
-    device = resolve_device(options["device"])
+    device = options["device"]
     scale = source.root_variance()
     rows = _training_rows(source, ~validation, scale, y, device)
     held_out = None
