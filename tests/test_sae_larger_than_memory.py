@@ -86,3 +86,14 @@ def test_partial_fit_goes_on_exactly_where_the_optimiser_was(rows):
     one_call = make(batch_size=2000, n_epochs=2, patience=None).fit(rows)
     two_calls = make(batch_size=2000).partial_fit(rows).partial_fit(rows)
     np.testing.assert_allclose(two_calls.components_, one_call.components_, atol=1e-5)
+
+
+def test_partial_fit_goes_on_with_the_read_out_of_the_target():
+    rows, codes = planted(1500, 0)
+    sae = make(target_coef=1.0)
+    for _ in range(8):
+        sae.partial_fit(rows, codes[:, 0])
+    whole = make(target_coef=1.0, n_epochs=8, patience=None).fit(rows, codes[:, 0])
+    errors = sae.history_["train_target_error"]
+    assert (errors.diff().dropna() < 0).all()
+    assert errors.iloc[-1] == pytest.approx(whole.history_["train_target_error"].iloc[-1], rel=0.05)

@@ -214,19 +214,23 @@ def weights_of(fitted, n_targets=0):
         Attributes by name.
 
     n_targets : int, default=0
-        Columns of the read-out, which begins at zero.
+        Columns of the read-out; it begins at zero where the attributes hold no such read-out.
 
     Returns
     -------
     weights : Weights
     """
+    readout, bias = fitted.get("readout_weight_"), fitted.get("readout_bias_")
+    if readout is None or readout.shape[1] != n_targets:
+        readout = np.zeros((len(fitted["components_"]), n_targets), np.float32)
+        bias = np.zeros(n_targets, np.float32)
     return Weights(
         encoder_weight=fitted["encoder_weight_"],
         encoder_bias=fitted["encoder_bias_"],
         decoder_weight=fitted["components_"],
         input_bias=fitted["input_bias_"],
-        readout_weight=np.zeros((len(fitted["components_"]), n_targets), np.float32),
-        readout_bias=np.zeros(n_targets, np.float32),
+        readout_weight=readout,
+        readout_bias=bias,
     )
 
 
