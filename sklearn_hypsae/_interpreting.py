@@ -277,6 +277,40 @@ def unique_names(names):
     return unique
 
 
+def warn_unanswered(annotations, runner):
+    """Say how many annotations are missing, why, and which parameter to raise.
+
+    Parameters
+    ----------
+    annotations : ndarray of shape (n_texts, n_hypotheses)
+        NaN where one is missing.
+
+    runner : Runner
+        Of the run that they come from.
+    """
+    n_missing = int(np.isnan(annotations).sum())
+    if not n_missing:
+        return
+    reasons = []
+    if runner.spent is not None:
+        limit = getattr(runner, runner.spent)
+        reasons.append(
+            f"the budget ended with {runner.n_unsent} requests not answered (raise "
+            f"{runner.spent}, now {limit})"
+        )
+    if runner.errors:
+        reasons.append(
+            f"{len(runner.errors)} requests failed for good (the first: {runner.errors[0]}; raise "
+            "max_retries or max_outage of the client, or transform again)"
+        )
+    why = "; ".join(reasons) or "the client gave no answer to their requests"
+    warnings.warn(
+        f"{n_missing} of {annotations.size} annotations are missing, and NaN: {why}.",
+        UserWarning,
+        stacklevel=5,
+    )
+
+
 def _row(neuron, hypothesis, candidates, scores, scored_on):
     return {
         "neuron": neuron,

@@ -18,6 +18,7 @@ from ._interpreting import (
     own_rows,
     refusing_texts,
     unique_names,
+    warn_unanswered,
     warn_undescribed,
 )
 from ._keyphrases import hypothesis_to_phrases, match_phrases
@@ -447,6 +448,7 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
                 description="Annotating",
                 **self._annotating(),
             )
+        warn_unanswered(annotations, runner)
         return annotations
 
     def __sklearn_tags__(self):

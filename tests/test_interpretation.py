@@ -203,10 +203,28 @@ def test_a_budget_leaves_nan_and_counts_all_transforms_together(server):
         cache=None,
     ).fit(["anything"])
     first = interpreter.transform(["my dog", "your dog"])
-    second = interpreter.transform(["his dog", "her dog"])
+    said = r"1 of 2 annotations are missing.*budget.*1 requests.*\(raise max_requests, now 3\)"
+    with pytest.warns(UserWarning, match=said) as caught:
+        second = interpreter.transform(["his dog", "her dog"])
+    assert len(caught) == 1 and caught[0].filename == __file__
     np.testing.assert_array_equal(first, [[1], [1]])
     np.testing.assert_array_equal(second, [[1], [np.nan]])
     assert interpreter.usage_["requests"] == 3
+
+
+def test_annotations_whose_requests_fail_are_counted_and_the_budget_named():
+    texts = ["my dog", "odd one", "your dog", "odd two"]
+    with LLMServer(lambda prompt: "" if "odd" in prompt else "Yes") as server:
+        interpreter = LLMInterpreter(
+            OpenAIChat("test-model", server.url, max_retries=1, max_concurrency=1),
+            hypotheses=["mentions a dog"],
+            cache=None,
+        ).fit(texts)
+        with pytest.warns(UserWarning, match=r"2 of 4 .*: 2 requests failed.*max_retries"):
+            interpreter.transform(texts)
+        interpreter.set_params(max_tokens_total=1).fit(texts)
+        with pytest.warns(UserWarning, match=r"4 of 4 .*\(raise max_tokens_total, now 1\)"):
+            interpreter.transform(texts)
 
 
 def test_neurons_whose_requests_fail_are_left_out(frame):

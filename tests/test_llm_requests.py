@@ -231,6 +231,19 @@ def test_a_budget_of_requests_holds_and_keeps_what_was_answered(tmp_path):
     np.testing.assert_array_equal(found[known], truth(texts)[known])
 
 
+def test_the_log_tells_the_requests_that_cache_and_budget_leave_to_send(tmp_path, caplog):
+    caplog.set_level("INFO", logger="sklearn_hypsae")
+    with LLMServer(WordRule({})) as server:
+        chat = OpenAIChat("test-model", server.url)
+        ask(chat, word_texts(3), cache=tmp_path / "c")
+        ask(chat, word_texts(9), cache=tmp_path / "c", limits={"max_requests": 4})
+    said = [record.getMessage() for record in caplog.records if "to send" in record.getMessage()]
+    assert said == [
+        "Test: 3 requests to send, 0 answered already",
+        "Test: 4 requests to send, 3 answered already",
+    ]
+
+
 def test_a_budget_of_tokens_is_not_exceeded():
     usage = no_usage()
     with LLMServer(WordRule({})) as server:

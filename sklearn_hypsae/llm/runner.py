@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import sqlite3
 import time
 import warnings
@@ -35,6 +36,17 @@ class Runner:
 
     verbose : bool
         Show progress bars.
+
+    Attributes
+    ----------
+    n_unsent : int
+        Requests without an outcome, because a budget ended before them.
+
+    spent : str or None
+        The budget that ended, by its parameter's name.
+
+    errors : list of CompletionError
+        Of requests that failed for good.
     """
 
     def __init__(
@@ -45,6 +57,9 @@ class Runner:
         self.max_requests = max_requests
         self.max_tokens_total = max_tokens_total
         self.verbose = verbose
+        self.n_unsent = 0
+        self.spent = None
+        self.errors = []
 
     def ask(self, client, requests, *, accept, description):
         """Ask each distinct request once.
@@ -77,7 +92,10 @@ class Runner:
         missing = [request for request in distinct if request not in answers]
         self.usage["cached"] += len(answers)
         logger.info(
-            "%s: %d requests to send, %d answered already", description, len(missing), len(answers)
+            "%s: %d requests to send, %d answered already",
+            description,
+            min(len(missing), self.requests_left()),
+            len(answers),
         )
         progress = Progress(len(missing), description, self.verbose)
         started = time.monotonic()
@@ -88,7 +106,14 @@ class Runner:
         finally:
             self.usage["seconds"] += time.monotonic() - started
             progress.close()
+        self.n_unsent += len(distinct) - len(answers)
         return [answers.get(request) for request in requests]
+
+    def requests_left(self):
+        """Requests that the budget of requests still allows; infinite without one."""
+        if self.max_requests is None:
+            return math.inf
+        return max(0, self.max_requests - self.usage["requests"])
 
     def cached(self, keys):
         """Answers that the cache has.
@@ -175,13 +200,15 @@ class _Run(Monitor):
     def permit(self, request):
         """Count one more request, unless a budget forbids it."""
         runner, usage = self.runner, self.runner.usage
-        if runner.max_requests is not None and usage["requests"] >= runner.max_requests:
+        if not runner.requests_left():
+            runner.spent = "max_requests"
             return False
         if runner.max_tokens_total is not None:
             # Answers still to come will use tokens too: assume what is known of their prompts.
             used = usage["prompt_tokens"] + usage["completion_tokens"]
             expected = (self.n_waiting + 1) * (len(request.prompt) // CHARACTERS_PER_TOKEN + 1)
             if used + expected > runner.max_tokens_total:
+                runner.spent = "max_tokens_total"
                 return False
         usage["requests"] += 1
         self.n_waiting += 1
@@ -204,6 +231,7 @@ class _Run(Monitor):
             self.runner.keep(self.keys[request], outcome)
         else:
             usage["failed"] += 1
+            self.runner.errors.append(outcome)
         self.progress.step(usage)
 
     def _count_tokens(self, completion):
