@@ -15,10 +15,13 @@ from llm_tools import ask, word_texts
 
 from sklearn_hypsae.llm import (
     AnswerCache,
+    ChatModel,
     Completion,
     LLMError,
+    OpenAIBatch,
     OpenAIChat,
     Request,
+    VLLMChat,
 )
 from sklearn_hypsae.llm.cache import request_keys
 from sklearn_hypsae.llm.usage import no_usage
@@ -169,3 +172,36 @@ def test_the_key_is_sent_and_shown_nowhere(tmp_path, monkeypatch, caplog):
     for place in shown:
         assert KEY not in place
     assert "also secret" not in repr(chat) + repr(estimator) + caplog.text
+
+
+@pytest.mark.parametrize("client", [OpenAIChat, OpenAIBatch, VLLMChat])
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"api_key": KEY},
+        {"hf_token": KEY},
+        {"extra_headers": {"X-Custom": KEY}},
+        {"extra_body": {"nested": [{"client_secret": KEY}]}},
+        {"extra_query": {"Authorization": KEY}},
+        {"base_url": f"http://user:{KEY}@h/v1"},
+        {"base_url": f"user:{KEY}@h/v1"},
+        {"base_url": f"http://h/v1?code={KEY}"},
+    ],
+)
+def test_a_key_in_the_wrong_place_is_not_shown_either(client, parameters):
+    shown = repr(client("m", max_tokens=7, **parameters))
+    assert KEY not in shown and "…" in shown
+    assert "max_tokens=7" in shown
+
+
+def test_a_key_among_the_arguments_of_an_engine_is_not_shown():
+    shown = repr(VLLMChat("m", engine={"hf_token": KEY, "tokenizer": "t", "max_model_len": 8}))
+    assert shown == "VLLMChat('m', engine={'hf_token': '…', 'tokenizer': 't', 'max_model_len': 8})"
+
+
+def test_a_backend_of_ones_own_does_not_show_its_key():
+    class Backend(ChatModel):
+        def __init__(self, token, size=3):
+            self.token, self.size = token, size
+
+    assert repr(Backend(KEY)) == "Backend(token='…', size=3)"

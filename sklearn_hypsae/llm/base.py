@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from ._hiding import shown
+
 
 class Request(NamedTuple):
     """One question for a language model.
@@ -141,9 +143,9 @@ class ChatModel:
         return {"backend": type(self).__qualname__, **vars(self)}
 
     def __repr__(self):
-        """Name the client and its parameters; none of them is ever a key."""
-        shown = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
-        return f"{type(self).__name__}({shown})"
+        """Name the client and its parameters, without what may be a secret."""
+        parts = [f"{name}={shown(name, value)!r}" for name, value in vars(self).items()]
+        return f"{type(self).__name__}({', '.join(parts)})"
 
 
 def without_thinking(text):

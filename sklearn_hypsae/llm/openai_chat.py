@@ -8,6 +8,7 @@ import random
 from urllib.parse import urlsplit
 
 from .._optional import import_optional
+from ._hiding import shown
 from ._http import connect
 from ._openai_protocol import OPTIONS, ChatCompletions
 from ._pool import Pool, run_in_thread
@@ -254,14 +255,12 @@ class OpenAIChat(ChatModel):
             )
 
     def __repr__(self):
-        """Show the model and what differs from the defaults; values of headers are hidden."""
-        shown = [repr(self.model)]
+        """Show the model and what differs from the defaults, without what may be a secret."""
+        parts = [repr(self.model)]
         for name, parameter in inspect.signature(type(self).__init__).parameters.items():
             if name not in ("self", "model", "options") and parameter.default != getattr(
                 self, name
             ):
-                shown.append(f"{name}={getattr(self, name)!r}")
-        for name, value in self.options.items():
-            hidden = dict.fromkeys(value, "…") if name == "extra_headers" else value
-            shown.append(f"{name}={hidden!r}")
-        return f"{type(self).__name__}({', '.join(shown)})"
+                parts.append(f"{name}={shown(name, getattr(self, name))!r}")
+        parts += [f"{name}={shown(name, value)!r}" for name, value in self.options.items()]
+        return f"{type(self).__name__}({', '.join(parts)})"

@@ -6,6 +6,7 @@ import math
 import threading
 
 from .._optional import import_optional
+from ._hiding import shown
 from ._openai_protocol import answer_schema
 from .base import ChatModel, Completion, CompletionError, LLMError, without_thinking
 
@@ -151,13 +152,13 @@ class VLLMChat(ChatModel):
         self.close()
 
     def __repr__(self):
-        """Show the model and what differs from the defaults."""
-        shown = [repr(self.model)]
+        """Show the model and what differs from the defaults, without what may be a secret."""
+        parts = [repr(self.model)]
         for name, parameter in inspect.signature(type(self)).parameters.items():
             if name not in ("model", "options") and parameter.default != getattr(self, name):
-                shown.append(f"{name}={getattr(self, name)!r}")
-        shown += [f"{name}={value!r}" for name, value in self.options.items()]
-        return f"{type(self).__name__}({', '.join(shown)})"
+                parts.append(f"{name}={shown(name, getattr(self, name))!r}")
+        parts += [f"{name}={shown(name, value)!r}" for name, value in self.options.items()]
+        return f"{type(self).__name__}({', '.join(parts)})"
 
     def _engine_key(self):
         return json.dumps([self.model, self.engine or {}], sort_keys=True, default=repr)
