@@ -126,38 +126,47 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
         The dictionary: of each neuron, the unit direction it adds to a reconstruction.
 
     encoder_weight_ : ndarray of shape (M, n_features), dtype=float32
-        The direction each neuron looks for.
+        The direction each neuron looks for, of any length.
 
     encoder_bias_ : ndarray of shape (M,), dtype=float32
+        Added to the product of that direction and the row.
 
     input_bias_ : ndarray of shape (n_features,), dtype=float32
         Subtracted before encoding, added after decoding.
 
     threshold_ : float or None
-        Activations above it are kept in ``transform``. None unless ``batch_topk``.
+        ``transform`` keeps activations above it (with ``signed``, in magnitude): K a row on
+        average, over held-out rows where there are any. None unless ``batch_topk``.
 
-    dead_neurons_ : ndarray of int
-        Neurons that fire on no training row.
+    dead_neurons_ : ndarray of int of shape (n_dead,)
+        Indices of neurons that fire on none of the rows that trained.
 
     n_iter_ : int
-        Epochs that were run.
+        Epochs that were run, those after the best one too, or calls of ``partial_fit``.
 
-    history_ : DataFrame
-        One row an epoch: ``epoch``, ``train_loss``, ``validation_loss``, ``train_fvu``,
-        ``validation_fvu``, ``l0``, ``dead_fraction``; the validation columns with early
-        stopping only.
+    history_ : DataFrame of shape (n_iter_, n_columns)
+        One row an epoch. ``epoch`` counts from 1; ``train_loss`` and ``validation_loss`` are the
+        sum of all terms; ``train_fvu`` and ``validation_fvu`` the fraction of variance
+        unexplained; ``l0`` the active neurons per training row; ``dead_fraction`` the share of
+        neurons silent for more than ``dead_neuron_threshold_steps``; ``train_target_error`` and
+        ``validation_target_error``, with ``target_coef`` only, the mean squared error of the
+        read-out. No validation columns without early stopping and from ``partial_fit``.
 
-    readout_weight_ : ndarray of shape (M, n_targets)
-        Of the standardised target (one column a class for more than two classes). With
+    readout_weight_ : ndarray of shape (M, n_targets), dtype=float32
+        Of the standardised target, a column for each class of more than two. With
         ``target_coef`` only.
 
+    readout_bias_ : ndarray of shape (n_targets,), dtype=float32
+        With ``target_coef`` only.
+
     classes_ : ndarray of shape (n_classes,)
-        With ``target_coef`` and a target of classes only.
+        Sorted. With ``target_coef`` and a target of classes only.
 
     n_features_in_ : int
+        Columns of X.
 
-    feature_names_in_ : ndarray of str
-        Where X had column names.
+    feature_names_in_ : ndarray of shape (n_features,), dtype=object
+        Their names. Where X had column names that are all strings only.
 
     References
     ----------

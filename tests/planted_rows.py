@@ -1,6 +1,7 @@
 """Rows with known concepts in them, and a small autoencoder that finds them."""
 
 import numpy as np
+from skorch.callbacks import Callback
 
 from sklearn_hypsae.sae import SparseAutoencoderTransformer
 
@@ -31,3 +32,10 @@ def planted(n_rows, seed):
 def make(**parameters):
     defaults = {"M": 48, "K": 4, "n_epochs": 40, "learning_rate": 3e-3, "random_state": 0}
     return SparseAutoencoderTransformer(**{**defaults, **parameters})
+
+
+class Forbidden(Callback):
+    """Fails where training begins."""
+
+    def initialize(self):
+        raise AssertionError("training began")
