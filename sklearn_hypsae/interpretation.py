@@ -295,9 +295,10 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         -------
         annotations : DataFrame or ndarray of shape (n_samples, n_hypotheses)
             As from :meth:`transform`; a frame is marked as holding the rows that chose its
-            columns.
+            columns, unless the user's own ``hypotheses`` are its columns.
         """
-        return mark_fit_rows(self.fit(X, y, texts=texts).transform(X, texts=texts), True)
+        annotations = self.fit(X, y, texts=texts).transform(X, texts=texts)
+        return mark_fit_rows(annotations, self.hypotheses is None)
 
     def transform(self, X, texts=None):
         """Say of each text whether each hypothesis holds.

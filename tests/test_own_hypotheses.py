@@ -57,20 +57,20 @@ def test_texts_as_X_give_a_frame_that_names_the_hypotheses():
         found = interpreter.fit_transform(X)
         assert found.columns.tolist() == interpreter.hypotheses_
         pd.testing.assert_index_equal(found.index, text_index(texts))
-    assert found.attrs[FIT_ROWS_ATTR] is True
+    assert found.attrs[FIT_ROWS_ATTR] is False
     interpreter.set_output(transform="default")
     assert type(interpreter.transform(texts)) is np.ndarray
 
 
-def test_own_hypotheses_keep_their_names_up_to_the_validator():
+def test_own_hypotheses_keep_their_names_and_honest_p_values_up_to_the_validator(recwarn):
     texts = [f"{word} {i}" for i in range(30) for word in ("dog", "cat")]
     y = [int(i % 7 == 0) ^ ("dog" in text) for i, text in enumerate(texts)]
     own = ['mentions "dog"', 'mentions "3"']
     pipe = Pipeline([("i", LLMInterpreter(hypotheses=own)), ("v", HypothesisValidator())])
-    with pytest.warns(UserWarning, match="chose"):
-        pipe.fit(texts, y)
+    pipe.fit(texts, y)
     assert set(pipe["v"].hypotheses_["hypothesis"]) == set(own)
-    assert pipe["v"].metrics_["in_sample"] is True
+    assert pipe["v"].metrics_["in_sample"] is False  # no row chose what the user states
+    assert not [w for w in recwarn if "mean nothing" in str(w.message)]
 
 
 def test_texts_beside_texts_win():
