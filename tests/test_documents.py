@@ -74,7 +74,7 @@ def test_a_summarizer_stands_before_other_steps_of_a_pipeline():
                 ("annotate", LLMInterpreter(hypotheses=['mentions "dog"'])),
             ]
         )
-        assert clone(pipe).fit_transform([LONG * 5, "cat"]).tolist() == [[1.0], [0.0]]
+        assert clone(pipe).fit_transform([LONG * 5, "cat"]).to_numpy().tolist() == [[1.0], [0.0]]
 
 
 def test_manners_of_the_summarizer():

@@ -40,7 +40,8 @@ def test_rows_larger_than_memory_train_as_well_as_in_memory(
     sae = make(batch_size=256).fit(X)
     in_memory = make(batch_size=256).fit(rows)
     assert 1 - sae.score(new_rows) < 1.03 * (1 - in_memory.score(new_rows)) + 0.002
-    assert np.array_equal(sae.transform(X), sae.transform(rows))
+    # Shards are multiplied in blocks of other sizes, which rounds differently with threads.
+    np.testing.assert_allclose(sae.transform(X), sae.transform(rows), atol=1e-4)
     assert sae.score(X) == pytest.approx(sae.score(rows), abs=1e-6)
     codes = sae.set_params(sparse_output=True).transform(X)
     assert isinstance(codes, sparse.csr_array) and codes.shape == (4000, 48)
