@@ -1,5 +1,7 @@
 """How much of the target the embeddings hold: the ceiling of any hypothesis table."""
 
+import warnings
+
 import numpy as np
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics import r2_score, roc_auc_score
@@ -54,6 +56,25 @@ def probe_signal(discovery, validation, *, task, groups=None, rng):
         "ci_high": float(high),
         "chance": chance,
     }
+
+
+def warn_no_signal(signal):
+    """Warn where the interval of the probe's score covers chance.
+
+    Parameters
+    ----------
+    signal : dict
+        What :func:`probe_signal` returns.
+    """
+    if signal["ci_low"] <= signal["chance"]:
+        warnings.warn(
+            f"A probe of the embeddings reaches {signal['metric']} {signal['score']:.3f} on the "
+            f"validation rows (95% interval {signal['ci_low']:.3f} to {signal['ci_high']:.3f}), "
+            f"which covers chance ({signal['chance']}): the texts may say nothing about y here, "
+            "so expect no hypothesis to hold; more rows or another embedding model may help.",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def _fitted_probe(embeddings, y, task):

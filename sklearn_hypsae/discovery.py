@@ -22,7 +22,7 @@ from ._pipeline_parts import (
     takes_numbers,
     texts_beside,
 )
-from ._probe import probe_signal
+from ._probe import probe_signal, warn_no_signal
 from ._sklearn import Interval, fit_context
 from ._splitting import linked_rows, split_units, text_fingerprints
 from ._targets import check_groups, check_target
@@ -278,7 +278,7 @@ class HypothesisGenerator(TransformerMixin, BaseEstimator):
                 groups=groups,
                 rng=rng,
             )
-            _warn_no_signal(self.signal_)
+            warn_no_signal(self.signal_)
         return self
 
     def validate(self, X, y, groups=None):
@@ -305,7 +305,7 @@ class HypothesisGenerator(TransformerMixin, BaseEstimator):
         X = check_rows(X, self.pipeline_)
         self._check_same_classes(_check_target(y, X, self.pipeline_))
         groups = check_groups(groups, n_samples=len(X), caller=type(self).__name__)
-        n_seen = np.isin(text_fingerprints(row_keys(X)), self._discovery_fingerprints).sum()
+        n_seen = self._n_seen_by_discovery(X)
         if n_seen:
             warnings.warn(
                 f"{n_seen} of the {len(X)} rows have a text that discovery saw, so their "
@@ -446,6 +446,13 @@ class HypothesisGenerator(TransformerMixin, BaseEstimator):
     def _validator(self):
         return self.pipeline_.steps[-1][1]
 
+    def _n_seen_by_discovery(self, X):
+        """Count the rows that had a say in the hypotheses; none has in the user's own."""
+        interpret = cut(self.pipeline_).interpret
+        if interpret is not None and interpret.hypotheses is not None:
+            return 0
+        return np.isin(text_fingerprints(row_keys(X)), self._discovery_fingerprints).sum()
+
     def _annotations(self, X):
         """Annotations of new rows, from the fitted steps."""
         X = check_rows(X, self.pipeline_)
@@ -484,15 +491,3 @@ def _draw_seed(rng):
 def _check_target(y, X, pipeline):
     task = pipeline.steps[-1][1].task
     return check_target(y, task=task, n_samples=len(X), caller="HypothesisGenerator")
-
-
-def _warn_no_signal(signal):
-    if signal["ci_low"] <= signal["chance"]:
-        warnings.warn(
-            f"A probe of the embeddings reaches {signal['metric']} {signal['score']:.3f} on the "
-            f"validation rows (95% interval {signal['ci_low']:.3f} to {signal['ci_high']:.3f}), "
-            f"which covers chance ({signal['chance']}): the texts may say nothing about y here, "
-            "so expect no hypothesis to hold; more rows or another embedding model may help.",
-            UserWarning,
-            stacklevel=3,
-        )

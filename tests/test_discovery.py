@@ -244,6 +244,9 @@ def test_own_hypotheses_need_no_neurons(planted):
     generator = HypothesisGenerator(pipeline, random_state=0).fit(planted.texts, planted.y)
     assert len(generator.hypotheses_) == 2
     assert generator.signal_ is None
+    assert generator.predict(planted.texts[:5]).shape == (5,)
+    # Nothing was discovered, so every row may test the user's statements.
+    assert generator.validate(planted.texts, planted.y).metrics_["in_sample"] is False
 
 
 def test_a_pipeline_may_start_from_embeddings_with_a_text_index(planted):
