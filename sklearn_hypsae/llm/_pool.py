@@ -195,19 +195,36 @@ class Pool:
         return 1 if self._down_since is not None else max(1, int(self.throttle.limit))
 
     def _start_what_may_start(self):
-        now = self._loop.time()
-        if self._down_since is not None and now < self._next_probe:
-            return
-        while not self._stopped and len(self._tasks) < self._places():
-            position = self._next_position(now)
+        while len(self._tasks) < self._places():
+            position = self._take()
             if position is None:
                 return
-            if not self.monitor.permit(self.requests[position]):
-                self._stopped = True
-                return
-            task = self._loop.create_task(self._attempt(position))
+            task = self._loop.create_task(self._work_from(position))
             self._tasks.add(task)
             task.add_done_callback(self._ended)
+
+    async def _work_from(self, position):
+        """Attempt one request after another for as long as there is a place for it.
+
+        The next one is sent in the very step that read the last answer. Sent by way of the
+        main loop, it would wait until all the answers that had come in by then were read.
+        """
+        while position is not None:
+            await self._attempt(position)
+            position = self._take() if len(self._tasks) <= self._places() else None
+
+    def _take(self):
+        """Choose a request to send now; None where nothing may be sent or is due."""
+        now = self._loop.time()
+        if self._stopped or self._fatal is not None:
+            return None
+        if self._down_since is not None and now < self._next_probe:
+            return None
+        position = self._next_position(now)
+        if position is not None and not self.monitor.permit(self.requests[position]):
+            self._stopped = True
+            return None
+        return position
 
     def _next_position(self, now):
         """Requests whose waiting is over come before those not tried yet."""
