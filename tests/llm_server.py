@@ -112,6 +112,9 @@ class LLMServer:
 
     refuses : callable, default=None
         ``body -> reason or None``: answered with 400.
+
+    tls : SSLContext, default=None
+        For https.
     """
 
     def __init__(
@@ -124,12 +127,13 @@ class LLMServer:
         models=("test-model",),
         key=None,
         refuses=None,
+        tls=None,
         port=0,
         seed=0,
     ):
         self.answer, self.latency, self.faults = answer, latency, dict(faults or {})
         self.capacity, self.models, self.key, self.refuses = capacity, models, key, refuses
-        self.port = port
+        self.port, self.tls = port, tls
         self.rng = random.Random(seed)
         self.lock = threading.Lock()
         self.bodies = []
@@ -143,7 +147,8 @@ class LLMServer:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}/v1"
+        scheme = "http" if self.tls is None else "https"
+        return f"{scheme}://127.0.0.1:{self.port}/v1"
 
     def __enter__(self):
         started = threading.Event()
@@ -173,7 +178,7 @@ class LLMServer:
 
     async def _listen(self):
         self._server = await asyncio.start_server(
-            self._serve_connection, "127.0.0.1", self.port, backlog=1000
+            self._serve_connection, "127.0.0.1", self.port, backlog=1000, ssl=self.tls
         )
         self.port = self._server.sockets[0].getsockname()[1]
 

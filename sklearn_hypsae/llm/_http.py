@@ -8,11 +8,13 @@ a fifth of that. Where a proxy stands between, httpx2 does the work.
 
 import asyncio
 import contextlib
+import ssl
 import urllib.request
 from typing import NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 from .._optional import import_optional
+from .base import LLMError
 
 READ_SIZE = 65536
 
@@ -77,6 +79,8 @@ class DirectHTTP:
         Raises
         ------
         Unreachable, BrokenOff
+        LLMError
+            If the server's certificate is not trusted.
         """
         reader, writer, protocol = await self._connection()
         try:
@@ -127,6 +131,13 @@ class DirectHTTP:
             writer.transport.abort()
         try:
             reader, writer = await asyncio.open_connection(self.host, self.port, ssl=self.tls)
+        except ssl.SSLCertVerificationError as error:
+            # An OSError too, but one that waiting does not mend.
+            raise LLMError(
+                f"The certificate of {self.host}:{self.port} is not trusted "
+                f"({error.verify_message}): name a file with the certificate of its authority in "
+                "the environment variable SSL_CERT_FILE"
+            ) from None
         except OSError as error:
             raise Unreachable(type(error).__name__) from None
         return reader, writer, self.h11.Connection(our_role=self.h11.CLIENT)

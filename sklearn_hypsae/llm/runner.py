@@ -92,8 +92,9 @@ class Runner:
         missing = [request for request in distinct if request not in answers]
         self.usage["cached"] += len(answers)
         logger.info(
-            "%s: %d requests to send, %d answered already",
+            "%s: %s%d requests to send, %d answered already",
             description,
+            "" if self.max_tokens_total is None else "at most ",
             min(len(missing), self.requests_left()),
             len(answers),
         )
