@@ -41,13 +41,14 @@ def main():
     except ImportError:
         select_neurons = None
     print(f"{'method':20} {'ours, s':>10} {'peer, s':>10} {'ratio':>8}")
-    for method in ("correlation", "separation_score", "lasso"):
+    for method in ("correlation", "separation_score", "lasso", "forward", "mrmr"):
         ours = min(
             seconds(lambda m=method: NeuronSelector(method=m).fit(activations, y)) for _ in range(3)
         )
         line = f"{method:20} {ours:10.2f}"
-        # The peer's twenty lasso refits on a dense matrix of this size take far too long.
-        if select_neurons is not None and method != "lasso":
+        # The peer has no stepwise method, and its twenty lasso refits on a dense matrix of this
+        # size take far too long.
+        if select_neurons is not None and method in ("correlation", "separation_score"):
             dense = activations.toarray()
             peer = seconds(lambda m=method, X=dense: select_neurons(X, y, 20, method=m))
             line += f" {peer:10.2f} {peer / ours:8.0f}"

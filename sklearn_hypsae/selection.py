@@ -9,10 +9,14 @@ from sklearn.feature_selection import SelectorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ._forward_selection import forward_scores, mrmr_scores, target_columns
 from ._ranking import correlation_scores, lasso_scores, separation_scores
 from ._sklearn import Interval, StrOptions, fit_context
 from ._targets import check_target
 from ._texts import like_input, mark_fit_rows, refuse_texts
+
+# Methods that choose neurons one after another, and so bring their own order.
+STEPWISE = {"forward": forward_scores, "mrmr": mrmr_scores}
 
 
 class NeuronSelector(SelectorMixin, BaseEstimator):
@@ -24,9 +28,13 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
         How many neurons to keep. Neurons that never vary are not kept, however many are asked
         for.
 
-    method : {"correlation", "balanced_correlation", "lasso", "separation_score"} or callable, \
-            default="correlation"
-        How a neuron is scored.
+    method : {"correlation", "balanced_correlation", "lasso", "separation_score", "forward", \
+            "mrmr"} or callable, default="correlation"
+        How a neuron is scored. "correlation", "balanced_correlation" and "separation_score"
+        look at each neuron alone, and so may keep several that say the same; "lasso",
+        "forward" and "mrmr" account for the others. Of these, take "forward" where the kept
+        neurons together are to predict y as well as so few can, and "mrmr" where they are to
+        be different ideas, each of which goes with y by itself.
 
         - "correlation": Pearson correlation of activation and target.
         - "balanced_correlation": the same score, but neurons that go with a larger and with a
@@ -38,9 +46,21 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
           [1]_ recommend for speed. Accounts for what the other neurons already explain.
         - "separation_score": mean of the target over the ``n_top_activating`` rows that fire
           most, less its mean over rows that do not fire.
+        - "forward": forward stepwise least squares (orthogonal least squares, [2]_; close to
+          orthogonal matching pursuit, [3]_). Each step takes the neuron that adds most to the
+          share of the variance of y explained by those already chosen.
+        - "mrmr": minimum redundancy, maximum relevance ([4]_; with correlations, as a
+          difference, [5]_). Each step takes the neuron with the largest absolute correlation
+          with y less its mean absolute correlation with those already chosen.
         - a callable ``(activations, y) -> scores`` that takes activations of shape
           (n_samples, M), dense or CSR as they were given, and y of shape (n_samples,) in
           numbers, and returns M scores; the largest in magnitude are kept.
+
+        "forward" and "mrmr" never keep a copy of a chosen neuron (or, "forward", a linear
+        combination of them), and "forward" stops where nothing more can be explained: fewer
+        than ``n_select`` are then kept, with a warning. They alone take y with more than two
+        classes: each class against the rest is one standardised column, and explained shares
+        (squared correlations, for "mrmr") are averaged over the columns.
 
     n_top_activating : int, default=100
         Rows that count as the top, for "separation_score". Where fewer fire, all that fire.
@@ -65,14 +85,20 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
     ----------
     scores_ : ndarray of shape (M,)
         Signed score of every neuron; positive where firing goes with a larger target (for
-        two classes, the second in sorted order).
+        two classes, the second in sorted order; for more, for the class with which the neuron
+        goes most strongly, in either direction). With "forward" the semi-partial correlation:
+        its square is the gain in R², for a kept neuron at the step that took it (over the
+        kept neurons the squares sum to R²), for the others at the step that would come next.
+        With "mrmr" the correlation with y, for kept neurons and others alike.
 
     selected_ : ndarray of shape (n_selected,)
-        Indices of the kept neurons, strongest first. The columns of the output keep the
-        order of the input.
+        Indices of the kept neurons, strongest first; with "forward" and "mrmr" in the order
+        chosen, which need not be that of the scores. The columns of the output keep the order
+        of the input.
 
     n_iter_ : int
-        Steps taken on the lasso path; 1 for the other methods.
+        Steps taken on the lasso path, or neurons chosen one by one ("forward", "mrmr"); 1 for
+        the other methods.
 
     n_features_in_ : int
         Number of neurons seen in fit, M.
@@ -84,6 +110,16 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
     ----------
     .. [1] Movva, Peng, Garg, Kleinberg and Pierson (2025), "Sparse Autoencoders for
        Hypothesis Generation", arXiv 2502.04382.
+    .. [2] Chen, Billings and Luo (1989), "Orthogonal least squares methods and their
+       application to non-linear system identification", International Journal of Control 50.
+    .. [3] Pati, Rezaiifar and Krishnaprasad (1993), "Orthogonal matching pursuit: recursive
+       function approximation with applications to wavelet decomposition", Asilomar Conference
+       on Signals, Systems and Computers.
+    .. [4] Peng, Long and Ding (2005), "Feature selection based on mutual information: criteria
+       of max-dependency, max-relevance, and min-redundancy", IEEE Transactions on Pattern
+       Analysis and Machine Intelligence 27.
+    .. [5] Ding and Peng (2005), "Minimum redundancy feature selection from microarray gene
+       expression data", Journal of Bioinformatics and Computational Biology 3.
 
     Examples
     --------
@@ -95,12 +131,22 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
     array([0, 1])
     >>> selector.scores_.round(2)
     array([ 0.98, -0.9 ,  0.  ])
+
+    A copy of a chosen neuron adds nothing to it, and "forward" takes another instead:
+
+    >>> copied = activations[:, [0, 0, 1, 2]]
+    >>> NeuronSelector(n_select=2).fit(copied, [1, 1, 5, 5]).selected_
+    array([0, 1])
+    >>> NeuronSelector(n_select=2, method="forward").fit(copied, [1, 1, 5, 5]).selected_
+    array([0, 3])
     """
 
     _parameter_constraints = {
         "n_select": [Interval(Integral, 1, None, closed="left")],
         "method": [
-            StrOptions({"correlation", "balanced_correlation", "lasso", "separation_score"}),
+            StrOptions(
+                {"correlation", "balanced_correlation", "lasso", "separation_score", *STEPWISE}
+            ),
             callable,
         ],
         "n_top_activating": [Interval(Integral, 1, None, closed="left")],
@@ -142,7 +188,7 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
             Activations.
 
         y : array-like of shape (n_samples,)
-            Target: numbers, or two classes.
+            Target: numbers, or two classes; more only with "forward" and "mrmr".
 
         Returns
         -------
@@ -155,7 +201,13 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
         """
         activations = self._checked(X, reset=True)
         n_samples, n_neurons = activations.shape
-        target = check_target(y, task=self.task, n_samples=n_samples, caller=type(self).__name__)
+        target = check_target(
+            y,
+            task=self.task,
+            n_samples=n_samples,
+            caller=type(self).__name__,
+            max_classes=None if self._is_stepwise() else 2,
+        )
         varies = _varies(activations)
         if not varies.any():
             raise ValueError(
@@ -163,8 +215,12 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
                 f"{n_neurons} are dead or constant; train the autoencoder on more rows, for "
                 "longer or with a smaller M."
             )
-        self.scores_ = self._score(activations, target.values)
-        self.selected_ = self._strongest(varies)
+        if self._is_stepwise():
+            self.scores_, order = self._choose_stepwise(activations, target)
+        else:
+            self.scores_ = self._score(activations, target.values)
+            order = self._strongest(varies)
+        self.selected_ = self._kept(order)
         return self
 
     def fit_transform(self, X, y):
@@ -208,6 +264,16 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
         return validate_data(
             self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=reset
         )
+
+    def _is_stepwise(self):
+        return isinstance(self.method, str) and self.method in STEPWISE
+
+    def _choose_stepwise(self, activations, target):
+        n_classes = None if target.classes is None else len(target.classes)
+        targets = target_columns(target.values, n_classes)
+        scores, order = STEPWISE[self.method](activations, targets, n_select=self.n_select)
+        self.n_iter_ = len(order)
+        return scores, order
 
     def _score(self, activations, y):
         self.n_iter_ = 1
@@ -253,8 +319,18 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
             )
 
     def _strongest(self, varies):
-        """Rank the neurons that vary and have a score; warn where they are too few."""
-        n_neurons = len(varies)
+        """Rank the neurons that vary and have a score."""
+        # A lasso coefficient of zero is not a weak score: the neuron is not in the model.
+        usable = varies & ((self.scores_ != 0) | (self.method != "lasso"))
+        strength = np.where(usable & ~np.isnan(self.scores_), np.abs(self.scores_), -1.0)
+        order = np.argsort(-strength, kind="stable")
+        if self.method == "balanced_correlation":
+            order = _signs_in_turn(order, self.scores_)
+        return order[: np.count_nonzero(strength >= 0)]
+
+    def _kept(self, order):
+        """Keep the first of the ranked neurons; warn where they are too few."""
+        n_neurons = len(self.scores_)
         if self.n_select > n_neurons:
             warnings.warn(
                 f"n_select={self.n_select} is larger than the number of neurons, "
@@ -262,26 +338,27 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
                 UserWarning,
                 stacklevel=4,
             )
-        # A lasso coefficient of zero is not a weak score: the neuron is not in the model.
-        usable = varies & ((self.scores_ != 0) | (self.method != "lasso"))
-        strength = np.where(usable & ~np.isnan(self.scores_), np.abs(self.scores_), -1.0)
-        order = np.argsort(-strength, kind="stable")
-        if self.method == "balanced_correlation":
-            order = _signs_in_turn(order, self.scores_)
-        selected = order[: min(self.n_select, np.count_nonzero(strength >= 0))]
+        selected = order[: self.n_select]
         if not len(selected):
+            mend = "lower alpha, or mend the callable that scores"
+            if self._is_stepwise():
+                mend = "none is correlated with the target, so pass more rows or another target"
             raise ValueError(
-                f"NeuronSelector found no neuron with a score by {self.method!r}: lower alpha, or "
-                "mend the callable that scores."
+                f"NeuronSelector found no neuron with a score by {self.method!r}: {mend}."
             )
         if len(selected) < min(self.n_select, n_neurons):
             warnings.warn(
-                f"Only {len(selected)} of the {n_neurons} neurons vary over the rows and have a "
-                f"score, fewer than n_select={self.n_select}: the others are left out.",
+                f"Only {len(selected)} of the {n_neurons} neurons {self._reason_to_keep()}, fewer "
+                f"than n_select={self.n_select}: the others are left out.",
                 UserWarning,
                 stacklevel=4,
             )
         return selected
+
+    def _reason_to_keep(self):
+        if self._is_stepwise():
+            return "add something to those already chosen"
+        return "vary over the rows and have a score"
 
     def _get_support_mask(self):
         check_is_fitted(self)

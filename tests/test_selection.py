@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse as sp
 from planted_activations import planted_activations
 from scipy.stats import pearsonr
-from sklearn.linear_model import Lasso
+from sklearn.linear_model import Lasso, LinearRegression
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import (
     check_global_output_transform_pandas,
@@ -28,7 +28,9 @@ PEER = json.loads((Path(__file__).parent / "data" / "peer_selection.json").read_
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@parametrize_with_checks([NeuronSelector()])
+@parametrize_with_checks(
+    [NeuronSelector(), NeuronSelector(method="forward"), NeuronSelector(method="mrmr")]
+)
 def test_common_checks(estimator, check):
     check(estimator)
 
@@ -238,3 +240,198 @@ def test_labels_and_numbers_give_the_same_selection():
         NeuronSelector().fit(activations, labels).scores_,
         NeuronSelector().fit(activations, y).scores_,
     )
+
+
+@pytest.fixture(scope="module")
+def overlapping():
+    """Sparse activations in which neighbouring neurons overlap, and targets that need several."""
+    activations, y = planted_activations("regression", n_samples=500, n_neurons=40, n_active=6)
+    neighbours = np.roll(activations, 1, axis=1)
+    activations = activations + np.where(activations > 0, 0.8, 0.1) * neighbours
+    return activations, y
+
+
+def standardised(columns):
+    return StandardScaler().fit_transform(columns)
+
+
+def r2(activations, targets):
+    """Mean R² of the targets on the activations, by numpy's least squares."""
+    design = np.column_stack([np.ones(len(targets)), activations])
+    residual = targets - design @ np.linalg.lstsq(design, targets)[0]
+    return 1 - np.mean(residual.var(axis=0) / targets.var(axis=0))
+
+
+def forward_by_refitting(activations, targets, n_select):
+    chosen = []
+    for _ in range(n_select):
+        rest = [j for j in range(activations.shape[1]) if j not in chosen]
+        chosen.append(max(rest, key=lambda j: r2(activations[:, [*chosen, j]], targets)))
+    return chosen
+
+
+def mrmr_by_definition(activations, targets, n_select):
+    between = np.abs(np.corrcoef(activations.T))
+    n_samples = len(targets)
+    correlations = standardised(activations).T @ standardised(targets) / n_samples
+    relevance = np.sqrt(np.mean(correlations**2, axis=1))
+    chosen = [int(np.argmax(relevance))]
+    while len(chosen) < n_select:
+        criterion = relevance - between[chosen].mean(axis=0)
+        criterion[chosen] = -np.inf
+        chosen.append(int(np.argmax(criterion)))
+    return chosen
+
+
+def targets_of(kind, y):
+    """Return y of a kind, and the columns that a reference regresses on the neurons."""
+    if kind == "regression":
+        return y, y[:, None]
+    if kind == "binary":
+        above = y > np.median(y)
+        return np.where(above, "yes", "no"), above[:, None].astype(float)
+    classes = np.digitize(y, np.quantile(y, [0.2, 0.6]))
+    return np.array(["low", "mid", "top"])[classes], np.eye(3)[classes]
+
+
+STEPWISE_REFERENCES = {"forward": forward_by_refitting, "mrmr": mrmr_by_definition}
+
+
+@pytest.mark.parametrize("method", STEPWISE_REFERENCES)
+@pytest.mark.parametrize("kind", ["regression", "binary", "multiclass"])
+@pytest.mark.parametrize("container", [np.asarray, sp.csr_array])
+def test_stepwise_methods_choose_as_a_plain_dense_search(overlapping, method, kind, container):
+    activations, y = overlapping
+    y, columns = targets_of(kind, y)
+    selector = NeuronSelector(n_select=12, method=method).fit(container(activations), y)
+    expected = STEPWISE_REFERENCES[method](activations, columns, 12)
+    assert selector.selected_.tolist() == expected
+    assert expected != NeuronSelector(n_select=12).fit(*overlapping).selected_.tolist()
+
+
+@pytest.mark.parametrize("method", STEPWISE_REFERENCES)
+def test_stepwise_methods_score_csr_as_dense(overlapping, method):
+    activations, y = overlapping
+    dense, sparse, single = (
+        NeuronSelector(n_select=12, method=method).fit(container, y)
+        for container in (activations, sp.csr_matrix(activations), activations.astype(np.float32))
+    )
+    np.testing.assert_allclose(sparse.scores_, dense.scores_, atol=1e-12)
+    np.testing.assert_allclose(single.scores_, dense.scores_, atol=1e-5)
+    assert sparse.selected_.tolist() == dense.selected_.tolist() == single.selected_.tolist()
+
+
+@pytest.mark.parametrize("method", STEPWISE_REFERENCES)
+def test_stepwise_methods_do_not_mind_the_origin_and_unit_of_activations(overlapping, method):
+    activations, y = overlapping
+    plain = NeuronSelector(n_select=12, method=method).fit(activations, y)
+    moved = NeuronSelector(n_select=12, method=method).fit(activations * 1e-3 + 1e4, y)
+    np.testing.assert_allclose(moved.scores_, plain.scores_, atol=1e-7)
+    assert moved.selected_.tolist() == plain.selected_.tolist()
+
+
+@pytest.mark.parametrize("kind", ["regression", "binary", "multiclass"])
+def test_squared_forward_scores_are_gains_in_r2(overlapping, kind):
+    activations, y = overlapping
+    y, columns = targets_of(kind, y)
+    selector = NeuronSelector(n_select=5, method="forward").fit(activations, y)
+    chosen = selector.selected_.tolist()
+    reached = [r2(activations[:, chosen[:n]], columns) for n in range(6)]
+    np.testing.assert_allclose(selector.scores_[chosen] ** 2, np.diff(reached), atol=1e-10)
+    other = next(j for j in range(40) if j not in chosen)
+    gain = r2(activations[:, [*chosen, other]], columns) - reached[-1]
+    np.testing.assert_allclose(selector.scores_[other] ** 2, gain, atol=1e-10)
+
+
+def test_forward_scores_have_the_sign_of_the_coefficient_when_taken(overlapping):
+    activations, y = overlapping
+    selector = NeuronSelector(n_select=6, method="forward").fit(activations, y)
+    for n, neuron in enumerate(selector.selected_, start=1):
+        coefs = LinearRegression().fit(activations[:, selector.selected_[:n]], y).coef_
+        assert np.sign(coefs[-1]) == np.sign(selector.scores_[neuron])
+
+
+def test_mrmr_scores_are_the_correlations(overlapping):
+    np.testing.assert_allclose(
+        NeuronSelector(method="mrmr").fit(*overlapping).scores_,
+        NeuronSelector().fit(*overlapping).scores_,
+        atol=1e-12,
+    )
+
+
+@pytest.mark.parametrize("container", [np.asarray, sp.csr_array])
+@pytest.mark.parametrize("scale", [1.0, 3.7])
+def test_copies_of_the_best_neuron_are_taken_once(regression, container, scale):
+    activations, y = regression
+    best = NeuronSelector(n_select=1).fit(activations, y).selected_[0]
+    copies = activations[:, [best, best]] * scale
+    activations = np.column_stack([activations, copies]).astype(np.float32)
+    group = {best, 256, 257}
+
+    def first(n, method):
+        selector = NeuronSelector(n_select=n, method=method)
+        return selector.fit(container(activations), y).selected_.tolist()
+
+    assert set(first(3, "correlation")) == group
+    for method in STEPWISE_REFERENCES:
+        assert first(1, method) == [best]
+        assert len(group & set(first(20, method))) == 1
+
+
+@pytest.mark.parametrize("method", STEPWISE_REFERENCES)
+def test_stepwise_methods_never_take_dead_neurons_or_copies(regression, method):
+    activations, y = regression
+    activations = np.column_stack([np.zeros(2000), activations[:, :4], activations[:, 1] * -2])
+    activations[:, 3] = 0.1
+    selector = NeuronSelector(n_select=6, method=method)
+    with pytest.warns(UserWarning, match="Only 3 of the 6 neurons add something"):
+        selector.fit(activations, y)
+    assert set(selector.selected_) == {1, 2, 4}
+    assert selector.n_iter_ == 3
+    assert selector.scores_[[0, 3]].tolist() == [0, 0]
+
+
+def test_forward_takes_no_combination_of_the_chosen(regression):
+    activations, y = regression
+    activations = np.column_stack([activations[:, :2], activations[:, 0] - 2 * activations[:, 1]])
+    with pytest.warns(UserWarning, match="Only 2 of the 3 neurons"):
+        selector = NeuronSelector(n_select=3, method="forward").fit(activations, y)
+    left_out = np.setdiff1d(range(3), selector.selected_)
+    assert selector.scores_[left_out] == 0
+
+
+def test_forward_finds_a_neuron_that_helps_only_beside_another():
+    rng = np.random.RandomState(0)
+    noise, signal, weak = rng.normal(size=(3, 1000))
+    activations = np.column_stack([signal + noise, noise, signal + 3 * weak])
+    assert NeuronSelector(n_select=2).fit(activations, signal).selected_.tolist() == [0, 2]
+    forward = NeuronSelector(n_select=2, method="forward").fit(activations, signal)
+    assert forward.selected_.tolist() == [0, 1]
+    np.testing.assert_allclose(np.sum(forward.scores_[[0, 1]] ** 2), 1.0)
+    assert forward.scores_[1] < 0
+
+
+def test_forward_stops_once_y_is_explained(regression):
+    activations, _ = regression
+    y = activations[:, 3] - 2 * activations[:, 5]
+    with pytest.warns(UserWarning, match="Only 2 of the 256 neurons add something"):
+        selector = NeuronSelector(n_select=10, method="forward").fit(activations, y)
+    assert set(selector.selected_) == {3, 5}
+
+
+def test_forward_refuses_a_target_no_neuron_goes_with():
+    activations = np.array([[0.0], [1], [0], [1]])
+    with pytest.raises(ValueError, match="by 'forward': none is correlated with the target"):
+        NeuronSelector(n_select=1, method="forward").fit(activations, [1.0, 1, 2, 2])
+
+
+def test_more_than_two_classes_need_a_stepwise_method(overlapping):
+    activations, y = overlapping
+    labels, _ = targets_of("multiclass", y)
+    with pytest.raises(ValueError, match="Only binary classification"):
+        NeuronSelector(method="lasso").fit(activations, labels)
+
+
+def test_an_unknown_method_is_refused(regression):
+    with pytest.raises(ValueError, match="'forward'.*or a callable"):
+        NeuronSelector(method="backward").fit(*regression)
