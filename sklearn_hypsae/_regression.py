@@ -397,5 +397,6 @@ def _standard_errors(design, y, params, weights, groups):
     scores = design * (y - special.expit(design @ params))[:, None]
     sums = np.zeros((groups.max() + 1, design.shape[1]))
     np.add.at(sums, groups, scores)
-    robust = bread @ (sums.T @ sums) @ bread
-    return np.maximum(errors, np.sqrt(np.diag(robust) * len(sums) / (len(sums) - 1)))
+    # The diagonal of the sandwich as sums of squares, which rounding cannot make negative.
+    robust = np.square(sums @ bread).sum(axis=0)
+    return np.maximum(errors, np.sqrt(robust * len(sums) / (len(sums) - 1)))
