@@ -12,17 +12,18 @@ from ._optional import import_optional
 from ._sklearn import Interval, StrOptions, check_feature_names_in, fit_context
 from ._texts import like_input
 from .autoencoder.checks import checked_source
-from .autoencoder.files import pack, read, unpack, write
+from .autoencoder.files import read, save, unpack
 from .autoencoder.fitting import (
     checked_device,
     fit_attributes,
     sizes_of,
-    warn_of_dead_neurons,
+    warn_of_what_misleads,
     weights_of,
 )
 
 # What a fit sets or not, depending on the parameters and on y.
 OPTIONAL_ATTRIBUTES = ("classes_", "readout_weight_", "readout_bias_", "_optimizer")
+COLUMN_ATTRIBUTES = ("n_features_in_", "feature_names_in_")
 
 
 class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
@@ -112,7 +113,8 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
         Whether ``fit`` begins with the weights of the previous call.
 
     callbacks : list, default=None
-        More callbacks for skorch.
+        More callbacks for skorch, such as :class:`~sklearn_hypsae.autoencoder.Checkpoint`,
+        which saves while training goes on.
 
     verbose : bool, default=False
         Whether to show a progress bar.
@@ -143,6 +145,10 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
 
     n_iter_ : int
         Epochs that were run, those after the best one too, or calls of ``partial_fit``.
+
+    best_epoch_ : int
+        The epoch that ended with these weights, counted from 1: with early stopping the one
+        that was restored, else the last.
 
     history_ : DataFrame of shape (n_iter_, n_columns)
         One row an epoch. ``epoch`` counts from 1; ``train_loss`` and ``validation_loss`` are the
@@ -274,8 +280,9 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Embeddings. A ``numpy.memmap``, or a list of two-dimensional arrays (shards, memory
-            maps too), is streamed where it takes more than half a gigabyte.
+            Embeddings, numbers of any precision; tensors of torch too. A ``numpy.memmap``, or a
+            list of two-dimensional arrays (shards, memory maps too), is streamed where it takes
+            more than half a gigabyte.
 
         y : array-like of shape (n_samples,), default=None
             Target; used only if ``target_coef`` is above 0.
@@ -289,6 +296,9 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
         ValueError
             If X has NaN or inf or is texts, ``K`` exceeds ``M``, the prefixes do not increase
             to ``M``, torch does not find ``device``, or training diverges.
+
+        TypeError
+            If X is a generator, which can be read only once.
         """
         return self._fit(X, y, keep_weights=self.warm_start)
 
@@ -322,6 +332,7 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
             y,
             self.get_params(deep=False),
             before=before,
+            columns={name: vars(self)[name] for name in COLUMN_ATTRIBUTES if name in vars(self)},
             streaming=streaming,
             caller=name,
         )
@@ -329,7 +340,7 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
             vars(self).pop(of_another_fit, None)
         vars(self).update(attributes)
         if not streaming:
-            warn_of_dead_neurons(len(self.dead_neurons_), self.M_, self.K_, len(source), name)
+            warn_of_what_misleads(attributes, len(source), name)
         return self
 
     def transform(self, X):
@@ -419,11 +430,7 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
         path : str or Path
         """
         check_is_fitted(self)
-        parameters = self.get_params(deep=False) | {"callbacks": None}
-        if not isinstance(self.random_state, Integral):
-            parameters["random_state"] = None
-        fitted = {name: value for name, value in vars(self).items() if name.endswith("_")}
-        write(path, *pack(parameters, fitted))
+        save(path, self.get_params(deep=False), vars(self))
 
     @classmethod
     def load(cls, path):

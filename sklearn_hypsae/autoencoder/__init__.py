@@ -4,3 +4,14 @@ Rows, checks, sizes, files and the course of a fit need no torch. What does (mod
 losses, skorch net, iterators, training, inference) is imported when an autoencoder is fitted
 or used.
 """
+
+__all__ = ["Checkpoint"]
+
+
+def __getattr__(name):
+    # Not imported before it is used: skorch brings torch.
+    if name == "Checkpoint":
+        from .checkpoint import Checkpoint
+
+        return Checkpoint
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

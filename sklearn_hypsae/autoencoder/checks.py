@@ -1,5 +1,8 @@
 """Checks of the rows before training and encoding. No torch here."""
 
+import sys
+from collections.abc import Iterable
+
 import numpy as np
 from sklearn.utils.validation import validate_data
 
@@ -15,7 +18,7 @@ def checked_source(estimator, X, *, reset, n_rows_at_least=1):
     estimator : estimator
         Remembers number and names of the columns, or compares them.
 
-    X : array-like of shape (n_samples, n_features), or list of such arrays
+    X : array-like or tensor of shape (n_samples, n_features), or list of such arrays
 
     reset : bool
         Whether to remember instead of comparing.
@@ -30,8 +33,13 @@ def checked_source(estimator, X, *, reset, n_rows_at_least=1):
     ------
     ValueError
         If X is not finite numbers in two dimensions, or has other columns than in fit.
+
+    TypeError
+        If X is a generator or another iterable that can be read only once.
     """
     caller = type(estimator).__name__
+    refuse_one_pass(X, caller)
+    X = without_tensors(X)
     refuse_texts(X, caller=caller, expected="embeddings", step="EmbeddingTransformer")
     shards = as_shards(X)
     if shards is None:
@@ -51,6 +59,45 @@ def checked_source(estimator, X, *, reset, n_rows_at_least=1):
     source = Source(shards)
     refuse_non_finite(source, caller)
     return source
+
+
+def refuse_one_pass(X, caller):
+    """Refuse what gives its rows only once, before any of it is used up.
+
+    Parameters
+    ----------
+    X : anything
+
+    caller : str
+    """
+    if not isinstance(X, Iterable) or hasattr(X, "__len__") or hasattr(X, "__array__"):
+        return
+    raise TypeError(
+        f"{caller} reads X more than once, which {type(X).__name__!r} may not allow: pass a list "
+        "of two-dimensional arrays (numpy.memmap for those larger than memory), or call "
+        "partial_fit or transform with one array at a time."
+    )
+
+
+def without_tensors(X):
+    """Give tensors of torch as float32 arrays: numpy knows neither bfloat16 nor devices.
+
+    Parameters
+    ----------
+    X : anything
+
+    Returns
+    -------
+    X : anything
+        An array for a tensor, a list of arrays for a list of tensors, else the same.
+    """
+    # Whoever passes a tensor has imported torch; no one else has to.
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return X
+    if isinstance(X, list | tuple) and any(isinstance(part, torch.Tensor) for part in X):
+        return [without_tensors(part) for part in X]
+    return X.detach().to("cpu", torch.float32).numpy() if isinstance(X, torch.Tensor) else X
 
 
 def refuse_non_finite(source, caller):

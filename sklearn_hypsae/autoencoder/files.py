@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,28 @@ FORMAT = "sklearn_hypsae.SparseAutoencoderTransformer"
 VERSION = 1
 
 
+def save(path, parameters, fitted):
+    """Write an estimator; callbacks and a random state that is not an int are left out.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    parameters, fitted : dict
+        Constructor parameters, and attributes; only those that end in an underscore are kept.
+    """
+    parameters = parameters | {"callbacks": None}
+    if not isinstance(parameters["random_state"], Integral):
+        parameters["random_state"] = None
+    fitted = {name: value for name, value in fitted.items() if name.endswith("_")}
+    write(path, *pack(parameters, fitted))
+
+
 def write(path, arrays, description):
     """Write a file whole or not at all: a process killed half-way leaves the old one.
+
+    The new file is on the disk before it takes the place of the old one, so that not even a
+    power cut leaves half of it. A killed process may leave a hidden temporary file beside it.
 
     Parameters
     ----------
@@ -32,10 +53,20 @@ def write(path, arrays, description):
     os.close(handle)
     try:
         save_file(arrays, temporary, metadata=header)
+        _flush(temporary)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _flush(path):
+    # Flushes what any process wrote to the file, so it need not be the handle that wrote.
+    handle = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def read(path):

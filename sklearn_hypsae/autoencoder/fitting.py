@@ -9,6 +9,7 @@ from sklearn.utils import check_random_state
 from .._optional import import_optional
 from .._targets import check_target
 from .checks import refuse_constant
+from .files import save
 from .records import Settings, Weights
 from .sizes import resolve_sizes
 from .teacher import teach
@@ -17,11 +18,16 @@ from .teacher import teach
 N_ROWS_HELD_OUT = 20_000
 # More dead neurons than this are worth a warning.
 SHARE_DEAD_TO_WARN = 0.1
+# Fewer active neurons a row than this share of K are worth one too.
+SHARE_ACTIVE_TO_WARN = 0.8
 # A neuron that fires on fewer rows has little to learn from.
 N_ROWS_PER_NEURON = 20
+# Past two functions here, the estimator's own methods and scikit-learn's wrapper, to the call
+# of fit.
+STACKLEVEL = 6
 
 
-def fit_attributes(source, y, parameters, *, before, streaming, caller):
+def fit_attributes(source, y, parameters, *, before, columns, streaming, caller):
     """Train an autoencoder and give what the estimator keeps of it.
 
     Parameters
@@ -36,6 +42,9 @@ def fit_attributes(source, y, parameters, *, before, streaming, caller):
     before : dict
         Attributes of the fit to go on from; empty to begin anew.
 
+    columns : dict
+        Attributes that number and name the columns of X, for checkpoints.
+
     streaming : bool
         Whether this is one pass of ``partial_fit`` over more rows.
 
@@ -47,6 +56,7 @@ def fit_attributes(source, y, parameters, *, before, streaming, caller):
     attributes : dict
         Fitted attributes by name, and ``_optimizer``, the moments to go on with, if streaming.
     """
+    _check_callbacks(parameters["callbacks"])
     refuse_constant(source, caller)
     settled = {"M": before["M_"], "K": before["K_"]} if streaming and before else {}
     sizes = sizes_of(parameters | settled, len(source), caller)
@@ -60,19 +70,32 @@ def fit_attributes(source, y, parameters, *, before, streaming, caller):
     else:
         weights = training.initial_weights(source, sizes.M, sizes.K, targets.shape[1], rng)
     patience = None if streaming else parameters["patience"]
+    earlier = before["history_"] if streaming and before else None
+
+    def attributes_of(trained):
+        return _attributes(trained, sizes, parameters["target_coef"], classes, earlier)
+
+    def save_snapshot(path, trained):
+        save(path, parameters, columns | attributes_of(trained))
+
     trained = training.train(
         source,
         targets,
         weights,
         settings_of(parameters, sizes),
         validation=rows_held_out(len(source), patience, parameters["validation_fraction"], rng),
-        options=_options(parameters, device, rng, before, streaming),
+        options=_options(parameters, device, rng, before, streaming) | {"save": save_snapshot},
     )
-    attributes = _attributes(trained, sizes, parameters["target_coef"], classes)
-    if streaming and before:
-        attributes["history_"] = _joined(before["history_"], trained.history)
-    attributes["n_iter_"] = len(attributes["history_"])
-    return attributes
+    return attributes_of(trained)
+
+
+def _check_callbacks(callbacks):
+    """Let callbacks refuse what they cannot do, before anything slow."""
+    for callback in callbacks or ():
+        # skorch takes pairs of name and callback too.
+        callback = callback[1] if isinstance(callback, tuple) else callback
+        if hasattr(callback, "check_before_training"):
+            callback.check_before_training()
 
 
 def sizes_of(parameters, n_rows, caller):
@@ -255,8 +278,9 @@ def _options(parameters, device, rng, before, streaming):
     }
 
 
-def _attributes(trained, sizes, target_coef, classes):
+def _attributes(trained, sizes, target_coef, classes, earlier):
     weights = trained.weights
+    history = trained.history if earlier is None else _joined(earlier, trained.history)
     attributes = {
         "M_": sizes.M,
         "K_": sizes.K,
@@ -266,7 +290,9 @@ def _attributes(trained, sizes, target_coef, classes):
         "input_bias_": weights.input_bias,
         "threshold_": trained.threshold,
         "dead_neurons_": trained.dead,
-        "history_": trained.history,
+        "history_": history,
+        "n_iter_": len(history),
+        "best_epoch_": len(history) - len(trained.history) + trained.best_epoch,
     }
     if target_coef:
         attributes["readout_weight_"] = weights.readout_weight
@@ -283,15 +309,32 @@ def _joined(earlier, history):
     return pd.concat([earlier, history], ignore_index=True)
 
 
-def warn_of_dead_neurons(n_dead, M, K, n_rows, caller):
-    """Warn where many neurons learned nothing, with what would help.
+def warn_of_what_misleads(fitted, n_rows, caller):
+    """Warn where neurons learned nothing or fewer fire than were asked for, and what would help.
 
     Parameters
     ----------
-    n_dead, M, K, n_rows : int
+    fitted : dict
+        Attributes by name.
+
+    n_rows : int
 
     caller : str
     """
+    M, K = fitted["M_"], fitted["K_"]
+    _warn_of_dead_neurons(len(fitted["dead_neurons_"]), M, K, n_rows, caller)
+    n_active = fitted["history_"]["l0"].iloc[fitted["best_epoch_"] - 1]
+    if n_active < SHARE_ACTIVE_TO_WARN * K:
+        warnings.warn(
+            f"Only {n_active:.1f} neurons of {caller} fire on a training row on average, not "
+            f"K={K}, because no more have positive activations: lower K, or raise M={M} or "
+            "n_epochs.",
+            UserWarning,
+            stacklevel=STACKLEVEL - 1,
+        )
+
+
+def _warn_of_dead_neurons(n_dead, M, K, n_rows, caller):
     if n_dead <= SHARE_DEAD_TO_WARN * M:
         return
     advice = (
@@ -303,6 +346,5 @@ def warn_of_dead_neurons(n_dead, M, K, n_rows, caller):
     warnings.warn(
         f"{n_dead} of {M} neurons of {caller} fire on no training row: {advice}.",
         UserWarning,
-        # Past the estimator's own methods and scikit-learn's wrapper, to the call of fit.
-        stacklevel=5,
+        stacklevel=STACKLEVEL,
     )

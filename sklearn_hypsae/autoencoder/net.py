@@ -24,14 +24,19 @@ class AutoencoderNet(NeuralNet):
     shuffle : RandomState, default=None
         Orders the training batches.
 
+    save_snapshot : callable, default=None
+        Called by callbacks with a path and whether training has ended; saves an estimator with
+        the present weights.
+
     **kwargs : dict
         As for :class:`skorch.NeuralNet`.
     """
 
-    def __init__(self, module, *, clip_grad=1.0, shuffle=None, **kwargs):
+    def __init__(self, module, *, clip_grad=1.0, shuffle=None, save_snapshot=None, **kwargs):
         super().__init__(module, criterion=torch.nn.Identity, **kwargs)
         self.clip_grad = clip_grad
         self.shuffle = shuffle
+        self.save_snapshot = save_snapshot
 
     def initialize_module(self):
         """Move the module to the device; no neuron is dead yet."""

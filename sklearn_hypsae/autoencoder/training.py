@@ -48,6 +48,8 @@ class Trained(NamedTuple):
         Of BatchTopK.
     dead : ndarray of int
         Neurons that fire on no training row.
+    best_epoch : int
+        The epoch that ended with these weights.
     optimizer_state : dict or None
         Moments of the optimiser, for going on where this left off.
     """
@@ -56,6 +58,7 @@ class Trained(NamedTuple):
     history: pd.DataFrame
     threshold: float | None
     dead: np.ndarray
+    best_epoch: int
     optimizer_state: dict | None
 
 
@@ -152,7 +155,8 @@ def train(source, y, weights, settings, *, validation, options):
 
     options : dict
         ``n_epochs``, ``batch_size``, ``learning_rate``, ``patience``, ``clip_grad``, ``device``,
-        ``rng``, ``callbacks``, ``optimizer_state``, ``keep_optimizer``, ``verbose``.
+        ``rng``, ``callbacks``, ``optimizer_state``, ``keep_optimizer``, ``verbose``, and
+        ``save``, which takes a path and what training would leave behind if it ended now.
 
     Returns
     -------
@@ -165,26 +169,45 @@ def train(source, y, weights, settings, *, validation, options):
     if validation.any():
         held_out = _in_memory(source, np.flatnonzero(validation), scale, y, device)
     net = _net(SparseAutoencoder(weights.scaled(1 / scale), settings), held_out, options, device)
-    with threads_for(min(len(rows), net.batch_size), *weights.encoder_weight.T.shape):
-        net.initialize()
-        if options["optimizer_state"] is not None:
-            _restore_optimizer(net.optimizer_, options["optimizer_state"])
-        net.partial_fit(rows)
-        _warn_if_useless(net, options["learning_rate"])
+
+    def left_behind(ended):
         threshold = None
         if settings.batch_topk:
             # Unseen rows, where there are any, fire less than those that were trained on.
             threshold = calibrated_threshold(
                 net.module_, held_out.X if held_out is not None else _sample(rows)
             )
-        dead = _never_active(net.module_, source, ~validation, scale, threshold)
-    return Trained(
-        weights=net.module_.weights().scaled(scale),
-        history=_history(net),
-        threshold=None if threshold is None else threshold * scale,
-        dead=dead,
-        optimizer_state=_optimizer_arrays(net.optimizer_) if options["keep_optimizer"] else None,
-    )
+        keep_optimizer = ended and options["keep_optimizer"]
+        return Trained(
+            weights=net.module_.weights().scaled(scale),
+            history=_history(net),
+            threshold=None if threshold is None else threshold * scale,
+            dead=_never_active(net.module_, source, ~validation, scale, threshold),
+            best_epoch=_restored_epoch(net) if ended else len(net.history),
+            optimizer_state=_optimizer_arrays(net.optimizer_) if keep_optimizer else None,
+        )
+
+    net.save_snapshot = lambda path, *, ended=False: options["save"](path, left_behind(ended))
+    with threads_for(min(len(rows), net.batch_size), *weights.encoder_weight.T.shape):
+        net.initialize()
+        if options["optimizer_state"] is not None:
+            _restore_optimizer(net.optimizer_, options["optimizer_state"])
+        net.partial_fit(rows)
+        _warn_if_useless(net, options["learning_rate"])
+        return left_behind(ended=True)
+
+
+def _restored_epoch(net):
+    """Find the epoch whose weights the module has after training."""
+    last = len(net.history)
+    restored = [
+        callback.best_epoch_
+        for _, callback in net.callbacks_
+        if isinstance(callback, EarlyStopping)
+        and callback.load_best
+        and callback.best_model_weights_ is not None
+    ]
+    return next((epoch for epoch in reversed(restored) if epoch != last), last)
 
 
 def _optimizer_arrays(optimizer):
