@@ -115,6 +115,18 @@ def test_loss_and_gradients_equal_the_dense_reference(variant):
         torch.testing.assert_close(parameter.grad, other.grad, rtol=1e-10, atol=1e-12, msg=name)
 
 
+@pytest.mark.parametrize("n_neurons, k", [(64, 4), (256, 8), (261, 8), (1024, 32), (40, 40)])
+def test_topk_keeps_exactly_the_largest_of_each_row(n_neurons, k):
+    scores = torch.from_numpy(np.random.default_rng(0).normal(size=(200, n_neurons)))
+    # Large scores crowd in one group in some rows, and tie in others.
+    scores[:50, :: max(1, n_neurons // 8)] += 10
+    scores[50:100] = scores[50:100].round()
+    pattern = kernels.topk_pattern(scores, k)
+    chosen = scores[pattern.bags, pattern.neurons].view(200, k)
+    torch.testing.assert_close(chosen.sort(dim=1).values, scores.topk(k, dim=1).values.flip(1))
+    assert all(len(row.unique()) == k for row in pattern.neurons.view(200, k))
+
+
 @pytest.mark.parametrize("shape, k", [((64, 50), 4), ((600, 300), 8), ((512, 512), 1)])
 def test_batch_topk_keeps_exactly_the_largest_of_the_batch(shape, k):
     scores = torch.from_numpy(np.random.default_rng(0).normal(size=shape))

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
+# Neurons a group when the largest of a row are looked for: measured with 256 to 4,096 neurons.
+GROUP_SIZE = 8
+
 
 @dataclass(frozen=True, eq=False)
 class Pattern:
@@ -92,11 +95,33 @@ def topk_pattern(scores, k, *, ascending=False):
     pattern : Pattern
     """
     n_rows, n_neurons = scores.shape
-    neurons = torch.topk(scores, k, dim=1, sorted=False).indices
+    neurons = _largest_of_rows(scores, k)
     if ascending:
         neurons = neurons.sort(dim=1).values
     bags, offsets = _even_bags(n_rows, k, scores.device)
     return Pattern(bags, neurons.reshape(-1), offsets, n_neurons)
+
+
+def _largest_of_rows(scores, k):
+    """Find the k largest of each row, on a CPU among the k groups with the largest maxima.
+
+    The k largest lie in the k groups of neurons whose maxima are largest, and looking through
+    these takes less time than ordering a whole row. The result is exact.
+    """
+    n_neurons = scores.shape[1]
+    width = n_neurons // GROUP_SIZE
+    if scores.device.type != "cpu" or width < 4 * k:
+        return torch.topk(scores, k, dim=1, sorted=False).indices
+    # Neurons ``width`` apart form a group, so that maxima are taken over whole vectors.
+    grouped = scores[:, : width * GROUP_SIZE].unflatten(1, (GROUP_SIZE, width))
+    groups = torch.topk(grouped.amax(dim=1), k, dim=1, sorted=False).indices
+    members = torch.arange(0, width * GROUP_SIZE, width).unsqueeze(1)
+    candidates = (groups.unsqueeze(1) + members).flatten(1)
+    if width * GROUP_SIZE < n_neurons:
+        rest = torch.arange(width * GROUP_SIZE, n_neurons).expand(len(scores), -1)
+        candidates = torch.cat([candidates, rest], dim=1)
+    chosen = torch.topk(scores.gather(1, candidates), k, dim=1, sorted=False).indices
+    return candidates.gather(1, chosen)
 
 
 @functools.lru_cache(maxsize=8)
@@ -257,6 +282,47 @@ def decode(values, weight, pattern):
     sums : Tensor of shape (n_bags, d)
     """
     return _Decode.apply(values, weight, pattern)
+
+
+class _SquaredError(torch.autograd.Function):
+    """Squared error and residual, with as few passes over the rows as can be."""
+
+    @staticmethod
+    def forward(ctx, decoded, input_bias, centred):
+        residual = centred - decoded
+        ctx.save_for_backward(residual)
+        ctx.mark_non_differentiable(residual)
+        flat = residual.flatten()
+        return torch.dot(flat, flat) / len(centred), residual
+
+    @staticmethod
+    def backward(ctx, grad, _):
+        (residual,) = ctx.saved_tensors
+        grad_decoded = residual * (-2 * grad / len(residual))
+        return grad_decoded, grad_decoded.sum(dim=0), None
+
+
+def squared_error(decoded, input_bias, centred):
+    """Mean over rows of the squared error of ``decoded + input_bias``.
+
+    Parameters
+    ----------
+    decoded : Tensor of shape (n_rows, d)
+
+    input_bias : Tensor of shape (d,)
+        Only its gradient is computed; its value is in ``centred``.
+
+    centred : Tensor of shape (n_rows, d)
+        Rows less the input bias.
+
+    Returns
+    -------
+    error : Tensor, scalar
+
+    residual : Tensor of shape (n_rows, d)
+        ``centred - decoded``, without a graph.
+    """
+    return _SquaredError.apply(decoded, input_bias, centred)
 
 
 def _sum_by_neuron(pattern, rows, values):

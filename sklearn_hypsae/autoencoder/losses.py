@@ -53,12 +53,13 @@ def batch_loss(module, x, y, dead):
     settings = module.settings
     centred, dense = module(x)
     code = module.code(centred, dense, module.pattern(dense))
-    main, fvu, residual = _reconstruction_loss(module, x, code)
+    main, fvu, residual = _reconstruction_loss(module, x, centred, code)
     loss = main
     if settings.multi_coef and settings.multi_k:
         pattern = kernels.topk_pattern(module.scores(dense), settings.multi_k)
-        wider = module.decode(module.code(centred, dense, pattern)) + module.input_bias
-        loss = loss + settings.multi_coef * (wider - x).square().sum() / len(x)
+        wider = module.decode(module.code(centred, dense, pattern))
+        error, _ = kernels.squared_error(wider, module.input_bias, centred)
+        loss = loss + settings.multi_coef * error
     if len(dead):
         loss = loss + settings.aux_coef * _auxiliary_loss(module, centred, dense, residual, dead)
     target_error = main.new_zeros(())
@@ -75,13 +76,12 @@ def batch_loss(module, x, y, dead):
     )
 
 
-def _reconstruction_loss(module, x, code):
+def _reconstruction_loss(module, x, centred, code):
     """Squared error, averaged over the nested prefixes (2503.17547); FVU and residual in full."""
     n_levels = len(module.prefix_lengths)
     if n_levels < 2:
-        residual = x - module.input_bias - module.decode(code)
-        error = residual.square().sum() / len(x)
-        return error, error.detach(), residual.detach()
+        error, residual = kernels.squared_error(module.decode(code), module.input_bias, centred)
+        return error, error.detach(), residual
     levels = code._replace(pattern=code.pattern.in_levels(module.prefix_lengths))
     parts = module.decode(levels).view(len(x), n_levels, -1)
     residuals = (x - module.input_bias).unsqueeze(1) - parts.cumsum(dim=1)
