@@ -11,6 +11,8 @@ from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from ._held_out import check_covariates, share_of_ceiling, take_covariates
+from ._hypothesis_info import check_info_request, hypothesis_info
 from ._pipeline_parts import (
     annotate,
     check_rows,
@@ -25,105 +27,15 @@ from ._pipeline_parts import (
 from ._probe import probe_signal, warn_no_signal
 from ._sklearn import Interval, fit_context
 from ._splitting import linked_rows, split_units, text_fingerprints
+from ._stock_pipeline import make_hypothesis_pipeline
+from ._tables import TablesMixin
 from ._targets import check_groups, check_target
 from ._texts import (
     like_input,
     mark_fit_rows,
     row_keys,
 )
-from .embedding import EmbeddingTransformer
-from .interpretation import LLMInterpreter
-from .sae import SparseAutoencoderTransformer
-from .selection import NeuronSelector
 from .validation import HypothesisValidator
-
-
-def make_hypothesis_pipeline(
-    *,
-    model="all-MiniLM-L6-v2",
-    M="auto",
-    K="auto",
-    n_hypotheses=20,
-    selection_method="correlation",
-    llm=None,
-    annotator_llm=None,
-    task="auto",
-    memory=None,
-    random_state=None,
-    verbose=False,
-):
-    """Build a stock scikit-learn Pipeline of the five steps.
-
-    Parameters
-    ----------
-    model : str, callable or object, default="all-MiniLM-L6-v2"
-        Embedding model, see :class:`EmbeddingTransformer`.
-
-    M, K : int or "auto", default="auto"
-        Neurons of the autoencoder in all, and active in each row; see
-        :class:`SparseAutoencoderTransformer`.
-
-    n_hypotheses : int, default=20
-        Neurons to select and put into words.
-
-    selection_method : {"correlation", "balanced_correlation", "lasso", "separation_score"} or \
-            callable, default="correlation"
-        See :class:`NeuronSelector`.
-
-    llm, annotator_llm : None, str or client, default=None
-        Language models that write and check hypotheses; see :class:`LLMInterpreter`. None:
-        keyphrases, without any language model.
-
-    task : {"auto", "classification", "regression"}, default="auto"
-        Kind of target. Set it to "classification" where folds are to be stratified.
-
-    memory : str, joblib.Memory or None, default=None
-        Where the Pipeline caches fitted steps.
-
-    random_state : int, RandomState instance or None, default=None
-        Given to every step that draws at random.
-
-    verbose : bool, default=False
-        Whether the steps show progress bars.
-
-    Returns
-    -------
-    pipeline : sklearn.pipeline.Pipeline
-        Steps ``embed``, ``sae``, ``select``, ``interpret`` and ``validate``. With
-        ``pipeline.set_params(interpret="passthrough")`` the validator works on the raw
-        activations, so that a search over ``sae__M`` and ``sae__K`` costs no language model
-        call.
-
-    Examples
-    --------
-    >>> from sklearn_hypsae import make_hypothesis_pipeline
-    >>> pipeline = make_hypothesis_pipeline(M=64, K=4, random_state=0)
-    >>> list(pipeline.named_steps)
-    ['embed', 'sae', 'select', 'interpret', 'validate']
-    >>> pipeline.get_params()["sae__M"]
-    64
-    """
-    return Pipeline(
-        [
-            ("embed", EmbeddingTransformer(model, verbose=verbose)),
-            (
-                "sae",
-                SparseAutoencoderTransformer(M, K, random_state=random_state, verbose=verbose),
-            ),
-            (
-                "select",
-                NeuronSelector(
-                    n_hypotheses, method=selection_method, task=task, random_state=random_state
-                ),
-            ),
-            (
-                "interpret",
-                LLMInterpreter(llm, annotator_llm, random_state=random_state, verbose=verbose),
-            ),
-            ("validate", HypothesisValidator(task)),
-        ],
-        memory=memory,
-    )
 
 
 def _validator_has(method):
@@ -138,7 +50,7 @@ def _validator_has(method):
     return check
 
 
-class HypothesisGenerator(TransformerMixin, BaseEstimator):
+class HypothesisGenerator(TablesMixin, TransformerMixin, BaseEstimator):
     """Discover hypotheses on some rows and test them on the others.
 
     p-values computed on the rows that chose the hypotheses are worthless: on pure noise most
@@ -169,7 +81,16 @@ class HypothesisGenerator(TransformerMixin, BaseEstimator):
         One tested hypothesis a row; see :class:`HypothesisValidator`.
 
     metrics_ : dict
-        Scores of all hypotheses together; see :class:`HypothesisValidator`.
+        Scores of all hypotheses together, see :class:`HypothesisValidator`, and
+
+        - share_of_ceiling : how much of what the embeddings say about y the hypotheses say:
+          ``(score - chance) / (ceiling - chance)``. The ceiling is the score of ``signal_``,
+          the other score auc_cv or r2_cv of the hypotheses alone, whatever the covariates.
+          Below 0 where they predict worse than chance. NaN where the ceiling does not exceed
+          chance, or there is none.
+
+    covariates_ : DataFrame of shape (n_covariates, n_statistics)
+        Coefficients of the covariates; empty without covariates.
 
     signal_ : dict or None
         How well a ridge or logistic probe of the raw embeddings predicts the validation rows,
@@ -204,6 +125,8 @@ class HypothesisGenerator(TransformerMixin, BaseEstimator):
     100
     >>> generator.metrics_["n_rows"], generator.metrics_["in_sample"]
     (100, False)
+    >>> sorted(generator.get_hypothesis_info(0, reviews.texts, reviews.y, n_texts=1))
+    ['candidates', 'effect', 'fidelity', 'hypothesis', 'neuron', 'texts']
     """
 
     _parameter_constraints = {
@@ -218,7 +141,7 @@ class HypothesisGenerator(TransformerMixin, BaseEstimator):
         self.random_state = random_state
 
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, groups=None):
+    def fit(self, X, y, groups=None, *, covariates=None):
         """Split the rows, discover hypotheses on one part and test them on the other.
 
         Parameters
@@ -233,6 +156,11 @@ class HypothesisGenerator(TransformerMixin, BaseEstimator):
             Rows that belong together (chunks of one document, reviews by one author). They
             stay on one side of the split, and the table is cluster-robust.
 
+        covariates : DataFrame, array-like of shape (n_samples, n_covariates), str or list of \
+                str, default=None
+            What else may explain y: hypotheses are tested given it, on the validation rows;
+            discovery does not see it. See :meth:`HypothesisValidator.fit`.
+
         Returns
         -------
         self : HypothesisGenerator
@@ -240,8 +168,8 @@ class HypothesisGenerator(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If texts, target, groups or a step's parameters cannot work; said before any
-            embedding or training.
+            If texts, target, groups, covariates or a step's parameters cannot work; said before
+            any embedding or training.
         """
         rng = check_random_state(self.random_state)
         pipeline = self._seeded_pipeline(rng)
@@ -249,6 +177,7 @@ class HypothesisGenerator(TransformerMixin, BaseEstimator):
         target = _check_target(y, X, pipeline)
         settle_task(pipeline, target.task)
         groups = check_groups(groups, n_samples=len(X), caller=type(self).__name__)
+        covariates = check_covariates(covariates, X)
         self._split(X, target, groups, rng)
         check_steps(pipeline, n_discovery=len(self.discovery_rows_))
         discovery, held_out = self.discovery_rows_, self.validation_rows_
@@ -268,7 +197,9 @@ class HypothesisGenerator(TransformerMixin, BaseEstimator):
 
         groups = None if groups is None else groups[held_out]
         annotations = annotate(parts, embedded_held_out, take(X, held_out))
-        self._test(annotations, y[held_out], groups)
+        unadjusted = self._test(
+            annotations, y[held_out], groups, take_covariates(covariates, held_out)
+        )
         self.signal_ = None
         if np.ndim(embedded) == 2:
             self.signal_ = probe_signal(
@@ -279,9 +210,10 @@ class HypothesisGenerator(TransformerMixin, BaseEstimator):
                 rng=rng,
             )
             warn_no_signal(self.signal_)
+        self.metrics_["share_of_ceiling"] = share_of_ceiling(unadjusted, self.signal_)
         return self
 
-    def validate(self, X, y, groups=None):
+    def validate(self, X, y, groups=None, *, covariates=None):
         """Test the same hypotheses on other rows.
 
         Parameters
@@ -295,6 +227,10 @@ class HypothesisGenerator(TransformerMixin, BaseEstimator):
         groups : array-like of shape (n_samples,), default=None
             Rows that belong together.
 
+        covariates : DataFrame, array-like of shape (n_samples, n_covariates), str or list of \
+                str, default=None
+            What else may explain y in these rows, as for :meth:`fit`.
+
         Returns
         -------
         validator : HypothesisValidator
@@ -305,6 +241,7 @@ class HypothesisGenerator(TransformerMixin, BaseEstimator):
         X = check_rows(X, self.pipeline_)
         self._check_same_classes(_check_target(y, X, self.pipeline_))
         groups = check_groups(groups, n_samples=len(X), caller=type(self).__name__)
+        covariates = check_covariates(covariates, X)
         n_seen = self._n_seen_by_discovery(X)
         if n_seen:
             warnings.warn(
@@ -314,7 +251,65 @@ class HypothesisGenerator(TransformerMixin, BaseEstimator):
                 stacklevel=2,
             )
         annotations = mark_fit_rows(self._annotations(X), bool(n_seen))
-        return clone(self._validator).fit(annotations, y, groups=groups)
+        return clone(self._validator).fit(annotations, y, groups=groups, covariates=covariates)
+
+    def get_hypothesis_info(self, i, X=None, y=None, n_texts=3):
+        """Tell all there is about one hypothesis, with texts it applies to.
+
+        Parameters
+        ----------
+        i : int
+            Its position in ``hypotheses_``, from 0.
+
+        X : list, Series or 1-D array of str, or DataFrame, default=None
+            Texts to choose from, as for :meth:`predict`. Fit keeps no texts, so without X none
+            are shown. They are annotated with this hypothesis only: keyphrases are looked up
+            without embedding anything; a language model is asked once for each text that its
+            cache does not know, which ``usage_`` of the interpreter counts, so pass few.
+
+        y : array-like of shape (n_samples,), default=None
+            The target of X; sorts its texts.
+
+        n_texts : int, default=3
+            Most texts to show of each kind.
+
+        Returns
+        -------
+        info : dict
+            - hypothesis : str, the wording.
+            - neuron : name of the neuron, None for the user's own hypotheses.
+            - candidates : list of str, the wordings it was chosen from.
+            - fidelity : dict, how well the wording fits the neuron; the other columns of
+              ``interpretations_`` of :class:`LLMInterpreter`.
+            - effect : Series, its row of ``hypotheses_``.
+            - texts : None without X. Else a dict of lists of distinct texts to which the
+              hypothesis applies, keyed by the labels in ``classes_``, in the order of X; for a
+              regression "low" and "high", with y up to the median of X (lowest first) and
+              above it (highest first); "all" without y. In texts that keyphrases annotated,
+              the phrases found are marked, as in ``the waiter was **rude**``.
+
+            Where the pipeline has no :class:`LLMInterpreter` right before the validator, there
+            is no neuron, candidate or fidelity, and a text counts if its column is above 0.
+
+        Raises
+        ------
+        IndexError
+            If there is no such position.
+
+        ValueError
+            If y comes without X, X has no texts, or X and y do not fit together.
+        """
+        check_is_fitted(self)
+        check_info_request(i, X, y, n_texts, n_hypotheses=len(self.hypotheses_))
+        target = None
+        if X is not None:
+            X = check_rows(X, self.pipeline_)
+            if y is not None:
+                target = _check_target(y, X, self.pipeline_)
+                self._check_same_classes(target)
+        return hypothesis_info(
+            i, X, target, n_texts, table=self.hypotheses_, parts=cut(self.pipeline_)
+        )
 
     def predict(self, X):
         """Predict the target from the hypotheses that the texts satisfy.
@@ -459,12 +454,20 @@ class HypothesisGenerator(TransformerMixin, BaseEstimator):
         parts = cut(self.pipeline_)
         return annotate(parts, parts.embed.transform(X), X)
 
-    def _test(self, annotations, y, groups):
-        validator = self._validator.fit(annotations, y, groups=groups)
+    def _test(self, annotations, y, groups, covariates):
+        """Fit the validator; give the metrics of the hypotheses without covariates."""
+        validator = self._validator.fit(annotations, y, groups=groups, covariates=covariates)
         self.hypotheses_ = validator.hypotheses_
-        self.metrics_ = validator.metrics_
+        self.covariates_ = validator.covariates_
+        self.metrics_ = dict(validator.metrics_)
         if hasattr(validator, "classes_"):
             self.classes_ = validator.classes_
+        if covariates is None:
+            return self.metrics_
+        with warnings.catch_warnings():
+            # Whatever is wrong with these rows was said above.
+            warnings.simplefilter("ignore")
+            return clone(validator).fit(annotations, y, groups=groups).metrics_
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "metrics_")

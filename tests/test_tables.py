@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
 
-from sklearn_hypsae import HypothesisValidator
+from sklearn_hypsae import HypothesisGenerator, HypothesisValidator, LLMInterpreter
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,23 @@ def test_sentences_on_classes_are_in_odds(annotations):
     assert "positive at equal other hypotheses and covariates (95%" in validator.sentences()[0]
 
 
-def test_tables_need_a_fit():
+def test_the_generator_gives_the_tables_of_its_validator(reviews):
+    own = LLMInterpreter(hypotheses=['mentions "the"', 'mentions "film" or "movie"'])
+    pipeline = make_pipeline(own, HypothesisValidator())
+    generator = HypothesisGenerator(pipeline, random_state=0)
+    for covariates in (None, "n_words"):
+        generator.fit(reviews.texts, reviews.y, covariates=covariates)
+        validator = generator.pipeline_[-1]
+        assert generator.to_markdown(digits=3) == validator.to_markdown(digits=3)
+        assert generator.to_latex() == validator.to_latex()
+        assert generator.sentences(subject="Reviews") == validator.sentences(subject="Reviews")
+    the, _ = generator.sentences()
+    assert '“mentions "the"” applies have ' in the
+    assert "at equal other hypotheses and covariates (95% CI" in the
+
+
+@pytest.mark.parametrize("estimator", [HypothesisValidator(), HypothesisGenerator()])
+def test_tables_need_a_fit(estimator):
     for method in ("to_markdown", "to_latex", "sentences"):
         with pytest.raises(NotFittedError):
-            getattr(HypothesisValidator(), method)()
+            getattr(estimator, method)()

@@ -1,0 +1,97 @@
+"""The five steps put together as a stock scikit-learn Pipeline."""
+
+from sklearn.pipeline import Pipeline
+
+from .embedding import EmbeddingTransformer
+from .interpretation import LLMInterpreter
+from .sae import SparseAutoencoderTransformer
+from .selection import NeuronSelector
+from .validation import HypothesisValidator
+
+
+def make_hypothesis_pipeline(
+    *,
+    model="all-MiniLM-L6-v2",
+    M="auto",
+    K="auto",
+    n_hypotheses=20,
+    selection_method="correlation",
+    llm=None,
+    annotator_llm=None,
+    task="auto",
+    memory=None,
+    random_state=None,
+    verbose=False,
+):
+    """Build a stock scikit-learn Pipeline of the five steps.
+
+    Parameters
+    ----------
+    model : str, callable or object, default="all-MiniLM-L6-v2"
+        Embedding model, see :class:`EmbeddingTransformer`.
+
+    M, K : int or "auto", default="auto"
+        Neurons of the autoencoder in all, and active in each row; see
+        :class:`SparseAutoencoderTransformer`.
+
+    n_hypotheses : int, default=20
+        Neurons to select and put into words.
+
+    selection_method : {"correlation", "balanced_correlation", "lasso", "separation_score"} or \
+            callable, default="correlation"
+        See :class:`NeuronSelector`.
+
+    llm, annotator_llm : None, str or client, default=None
+        Language models that write and check hypotheses; see :class:`LLMInterpreter`. None:
+        keyphrases, without any language model.
+
+    task : {"auto", "classification", "regression"}, default="auto"
+        Kind of target. Set it to "classification" where folds are to be stratified.
+
+    memory : str, joblib.Memory or None, default=None
+        Where the Pipeline caches fitted steps.
+
+    random_state : int, RandomState instance or None, default=None
+        Given to every step that draws at random.
+
+    verbose : bool, default=False
+        Whether the steps show progress bars.
+
+    Returns
+    -------
+    pipeline : sklearn.pipeline.Pipeline
+        Steps ``embed``, ``sae``, ``select``, ``interpret`` and ``validate``. With
+        ``pipeline.set_params(interpret="passthrough")`` the validator works on the raw
+        activations, so that a search over ``sae__M`` and ``sae__K`` costs no language model
+        call.
+
+    Examples
+    --------
+    >>> from sklearn_hypsae import make_hypothesis_pipeline
+    >>> pipeline = make_hypothesis_pipeline(M=64, K=4, random_state=0)
+    >>> list(pipeline.named_steps)
+    ['embed', 'sae', 'select', 'interpret', 'validate']
+    >>> pipeline.get_params()["sae__M"]
+    64
+    """
+    return Pipeline(
+        [
+            ("embed", EmbeddingTransformer(model, verbose=verbose)),
+            (
+                "sae",
+                SparseAutoencoderTransformer(M, K, random_state=random_state, verbose=verbose),
+            ),
+            (
+                "select",
+                NeuronSelector(
+                    n_hypotheses, method=selection_method, task=task, random_state=random_state
+                ),
+            ),
+            (
+                "interpret",
+                LLMInterpreter(llm, annotator_llm, random_state=random_state, verbose=verbose),
+            ),
+            ("validate", HypothesisValidator(task)),
+        ],
+        memory=memory,
+    )
