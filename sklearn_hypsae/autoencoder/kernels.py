@@ -10,6 +10,7 @@ import functools
 import warnings
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch.nn import functional
 
@@ -45,10 +46,10 @@ class Pattern:
 
     @functools.cached_property
     def by_neuron(self):
-        """The transposed pattern: (order, offsets) that sort the entries by neuron."""
-        # Stable, so that the order of every sum, and with it the result, is reproducible.
-        order = torch.argsort(self.neurons, stable=True)
-        return order, _offsets(self.neurons, self.n_neurons)
+        """The transposed pattern: (order, bags in this order, offsets), sorted by neuron."""
+        order = _stable_order(self.neurons, self.n_neurons)
+        offsets = _offsets(self.neurons, self.n_neurons)
+        return order, self.bags.index_select(0, order), offsets
 
     def in_levels(self, prefix_lengths):
         """Split each bag by the shortest prefix that holds the neuron.
@@ -68,8 +69,17 @@ class Pattern:
         bags = self.bags * n_levels + level
         n_bags = (len(self.offsets) - 1) * n_levels
         split = Pattern(bags, self.neurons, _offsets(bags, n_bags), self.n_neurons)
-        split.__dict__["by_neuron"] = self.by_neuron
+        order, _, offsets = self.by_neuron
+        split.__dict__["by_neuron"] = order, bags.index_select(0, order), offsets
         return split
+
+
+def _stable_order(numbers, n):
+    """Argsort of numbers below n, stable so that every sum, hence the result, is reproducible."""
+    if numbers.device.type != "cpu" or n > 2**16:
+        return torch.argsort(numbers, stable=True)
+    # numpy sorts 16-bit numbers by their digits, in a tenth of the time.
+    return torch.from_numpy(np.argsort(numbers.numpy().astype(np.uint16), kind="stable"))
 
 
 def _offsets(sorted_or_not, n):
@@ -210,8 +220,10 @@ class _Encode(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         weight, centred = ctx.saved_tensors
-        grad_weight = _sum_by_neuron(ctx.pattern, centred, grad)
-        grad_bias = _sum_by_neuron(ctx.pattern, centred.new_ones(len(centred), 1), grad)[:, 0]
+        order, bags, offsets = ctx.pattern.by_neuron
+        grad = grad.index_select(0, order)
+        grad_weight = _bag_sums(bags, offsets, centred, grad)
+        grad_bias = _bag_sums(bags, offsets, centred.new_ones(len(centred), 1), grad)[:, 0]
         # The input bias moves every row alike, so its gradient needs the column sums alone.
         return grad_weight, grad_bias, -(grad_bias @ weight), None, None, None
 
@@ -245,14 +257,7 @@ class _Decode(torch.autograd.Function):
     def forward(ctx, values, weight, pattern):
         ctx.pattern = pattern
         ctx.save_for_backward(values, weight)
-        return functional.embedding_bag(
-            pattern.neurons,
-            weight,
-            pattern.offsets,
-            mode="sum",
-            per_sample_weights=values,
-            include_last_offset=True,
-        )
+        return _bag_sums(pattern.neurons, pattern.offsets, weight, values)
 
     @staticmethod
     def backward(ctx, grad):
@@ -262,7 +267,8 @@ class _Decode(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             grad_values = _sampled_product(ctx.pattern, grad, weight, values)
         if ctx.needs_input_grad[1]:
-            grad_weight = _sum_by_neuron(ctx.pattern, grad, values)
+            order, bags, offsets = ctx.pattern.by_neuron
+            grad_weight = _bag_sums(bags, offsets, grad, values.index_select(0, order))
         return grad_values, grad_weight, None
 
 
@@ -325,15 +331,14 @@ def squared_error(decoded, input_bias, centred):
     return _SquaredError.apply(decoded, input_bias, centred)
 
 
-def _sum_by_neuron(pattern, rows, values):
-    """``code.T @ rows``: of each neuron, the rows of its bags, weighted."""
-    order, offsets = pattern.by_neuron
+def _bag_sums(numbers, offsets, rows, values):
+    """Weighted sums of numbered rows, one for each bag."""
     return functional.embedding_bag(
-        pattern.bags[order],
+        numbers,
         rows,
         offsets,
         mode="sum",
-        per_sample_weights=values[order],
+        per_sample_weights=values,
         include_last_offset=True,
     )
 

@@ -124,7 +124,7 @@ class SparseAutoencoder(nn.Module):
         fired = torch.zeros_like(self.steps_since_active, dtype=code.values.dtype)
         fired.scatter_reduce_(0, code.pattern.neurons, code.values.abs().detach(), "amax")
         self.steps_since_active += 1
-        self.steps_since_active[fired > 0] = 0
+        self.steps_since_active.masked_fill_(fired > 0, 0)
 
     @torch.no_grad()
     def keep_gradient_tangent(self):
