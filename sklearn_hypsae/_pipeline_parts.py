@@ -97,8 +97,12 @@ def joined(parts, pipeline):
 
 
 def annotate(parts, embedded, X):
+    """Annotations of embedded rows, as :func:`annotate_neurons` gives them."""
+    return annotate_neurons(parts, parts.select.transform(embedded), X)
+
+
+def annotate_neurons(parts, neurons, X):
     """Annotations of rows as a frame that names the hypotheses (activations without words)."""
-    neurons = parts.select.transform(embedded)
     if parts.interpret is None:
         return neurons
     annotations = parts.interpret.transform(neurons, texts=texts_beside(neurons, X))
@@ -108,9 +112,9 @@ def annotate(parts, embedded, X):
     return pd.DataFrame(annotations, index=text_index(row_keys(X)), columns=names)
 
 
-def texts_beside(neurons, X, rows=slice(None)):
+def texts_beside(neurons, X):
     """Texts to hand to the interpreter; None where it gets the texts themselves as X."""
-    return None if np.ndim(neurons) == 1 else row_keys(X)[rows]
+    return None if np.ndim(neurons) == 1 else row_keys(X)
 
 
 def take(X, rows):

@@ -11,31 +11,29 @@ from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from ._held_out import check_covariates, share_of_ceiling, take_covariates
+from ._discovery_run import check_target_of, checked_rows, discover, seeded_pipeline
+from ._held_out import check_covariates, share_of_ceiling
 from ._hypothesis_info import check_info_request, hypothesis_info
 from ._pipeline_parts import (
     annotate,
+    annotate_neurons,
     check_rows,
     check_steps,
     cut,
     joined,
     settle_task,
-    take,
     takes_numbers,
-    texts_beside,
 )
-from ._probe import probe_signal, warn_no_signal
+from ._probe import warn_no_signal
 from ._sklearn import Interval, fit_context
-from ._splitting import linked_rows, split_units, text_fingerprints
+from ._splitting import split_units, text_fingerprints
 from ._stock_pipeline import make_hypothesis_pipeline
 from ._tables import TablesMixin
-from ._targets import check_groups, check_target
-from ._texts import (
-    like_input,
-    mark_fit_rows,
-    row_keys,
-)
+from ._targets import check_groups
+from ._texts import like_input, mark_fit_rows, row_keys
 from .validation import HypothesisValidator
+
+__all__ = ["HypothesisGenerator", "make_hypothesis_pipeline"]
 
 
 def _validator_has(method):
@@ -172,45 +170,15 @@ class HypothesisGenerator(TablesMixin, TransformerMixin, BaseEstimator):
             any embedding or training.
         """
         rng = check_random_state(self.random_state)
-        pipeline = self._seeded_pipeline(rng)
-        X = check_rows(X, pipeline)
-        target = _check_target(y, X, pipeline)
-        settle_task(pipeline, target.task)
-        groups = check_groups(groups, n_samples=len(X), caller=type(self).__name__)
-        covariates = check_covariates(covariates, X)
-        self._split(X, target, groups, rng)
-        check_steps(pipeline, n_discovery=len(self.discovery_rows_))
-        discovery, held_out = self.discovery_rows_, self.validation_rows_
-        y = np.asarray(y).ravel()
-
-        parts = cut(pipeline)
-        embedded = parts.embed.fit_transform(take(X, discovery), y[discovery])
-        embedded_held_out = parts.embed.transform(take(X, held_out))
-        neurons = parts.select.fit_transform(embedded, y[discovery])
-        if parts.interpret is not None:
-            # Not fit_transform: annotating the rows that discovered would be paid for in vain.
-            texts = texts_beside(neurons, X, discovery)
-            parts.interpret.fit(neurons, y[discovery], texts=texts)
-        self.pipeline_ = joined(parts, pipeline)
-        self._set_input_features(X)
-        self._discovery_fingerprints = text_fingerprints(row_keys(X)[discovery])
-
-        groups = None if groups is None else groups[held_out]
-        annotations = annotate(parts, embedded_held_out, take(X, held_out))
-        unadjusted = self._test(
-            annotations, y[held_out], groups, take_covariates(covariates, held_out)
-        )
-        self.signal_ = None
-        if np.ndim(embedded) == 2:
-            self.signal_ = probe_signal(
-                (embedded, target.values[discovery]),
-                (embedded_held_out, target.values[held_out]),
-                task=target.task,
-                groups=groups,
-                rng=rng,
-            )
+        pipeline = seeded_pipeline(self.pipeline, rng)
+        rows = checked_rows(X, y, pipeline, groups=groups, covariates=covariates)
+        settle_task(pipeline, rows.target.task)
+        split = self._split(rows, rng)
+        check_steps(pipeline, n_discovery=len(split[0]))
+        held_out, discovery = self._discover(pipeline, rows, split, rng)
+        self._test(held_out, discovery)
+        if self.signal_ is not None:
             warn_no_signal(self.signal_)
-        self.metrics_["share_of_ceiling"] = share_of_ceiling(unadjusted, self.signal_)
         return self
 
     def validate(self, X, y, groups=None, *, covariates=None):
@@ -239,7 +207,7 @@ class HypothesisGenerator(TablesMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X = check_rows(X, self.pipeline_)
-        self._check_same_classes(_check_target(y, X, self.pipeline_))
+        self._check_same_classes(check_target_of(y, X, self.pipeline_))
         groups = check_groups(groups, n_samples=len(X), caller=type(self).__name__)
         covariates = check_covariates(covariates, X)
         n_seen = self._n_seen_by_discovery(X)
@@ -305,7 +273,7 @@ class HypothesisGenerator(TablesMixin, TransformerMixin, BaseEstimator):
         if X is not None:
             X = check_rows(X, self.pipeline_)
             if y is not None:
-                target = _check_target(y, X, self.pipeline_)
+                target = check_target_of(y, X, self.pipeline_)
                 self._check_same_classes(target)
         return hypothesis_info(
             i, X, target, n_texts, table=self.hypotheses_, parts=cut(self.pipeline_)
@@ -393,37 +361,50 @@ class HypothesisGenerator(TablesMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         return self._validator.get_feature_names_out()
 
-    def _seeded_pipeline(self, rng):
-        """Clone the pipeline and seed the steps that have no seed."""
-        if self.pipeline is None:
-            return make_hypothesis_pipeline(random_state=_draw_seed(rng))
-        pipeline = clone(self.pipeline)
-        if not isinstance(pipeline.steps[-1][1], HypothesisValidator):
-            raise ValueError(
-                "HypothesisGenerator needs a pipeline that ends in a HypothesisValidator, got "
-                f"{type(pipeline.steps[-1][1]).__name__} as its last step: append one."
-            )
-        unseeded = [
-            name
-            for name, value in pipeline.get_params().items()
-            if name.endswith("__random_state") and value is None
-        ]
-        return pipeline.set_params(**{name: _draw_seed(rng) for name in sorted(unseeded)})
-
-    def _split(self, X, target, groups, rng):
-        keys = [row_keys(X)] if groups is None else [row_keys(X), groups]
-        self.discovery_rows_, self.validation_rows_ = split_units(
-            linked_rows(*keys),
-            target.values,
+    def _split(self, rows, rng):
+        discovery, validation = split_units(
+            rows.units,
+            rows.target.values,
             validation_size=self.validation_size,
-            stratify=target.task == "classification",
+            stratify=rows.target.task == "classification",
             rng=rng,
         )
-        if groups is not None and len(np.unique(groups[self.validation_rows_])) < 2:
+        if rows.groups is not None and len(np.unique(rows.groups[validation])) < 2:
             raise ValueError(
                 "HypothesisGenerator has only one group to test on, and standard errors need "
                 "several: pass more groups, or a larger validation_size."
             )
+        return discovery, validation
+
+    def _discover(self, pipeline, rows, split, rng):
+        """Find hypotheses on the first part of a split; give what testing them needs."""
+        self.discovery_rows_, self.validation_rows_ = split
+        found, held_out = (rows.take(part) for part in split)
+        discovery = discover(pipeline, found, held_out, rng)
+        self.pipeline_ = joined(discovery.parts, pipeline)
+        self.signal_ = discovery.signal
+        self._set_input_features(rows.X)
+        self._discovery_fingerprints = text_fingerprints(row_keys(found.X))
+        return held_out, discovery
+
+    def _test(self, rows, discovery):
+        """Annotate the rows held out and fit the validator on them."""
+        annotations = annotate_neurons(discovery.parts, discovery.neurons_held_out, rows.X)
+        validator = self._validator.fit(
+            annotations, rows.y, groups=rows.groups, covariates=rows.covariates
+        )
+        self.hypotheses_ = validator.hypotheses_
+        self.covariates_ = validator.covariates_
+        self.metrics_ = dict(validator.metrics_)
+        if hasattr(validator, "classes_"):
+            self.classes_ = validator.classes_
+        unadjusted = self.metrics_
+        if rows.covariates is not None:
+            with warnings.catch_warnings():
+                # Whatever is wrong with these rows was said above.
+                warnings.simplefilter("ignore")
+                unadjusted = clone(validator).fit(annotations, rows.y, groups=rows.groups).metrics_
+        self.metrics_["share_of_ceiling"] = share_of_ceiling(unadjusted, self.signal_)
 
     def _set_input_features(self, X):
         self.n_features_in_ = X.shape[1] if isinstance(X, pd.DataFrame) else 1
@@ -454,21 +435,6 @@ class HypothesisGenerator(TablesMixin, TransformerMixin, BaseEstimator):
         parts = cut(self.pipeline_)
         return annotate(parts, parts.embed.transform(X), X)
 
-    def _test(self, annotations, y, groups, covariates):
-        """Fit the validator; give the metrics of the hypotheses without covariates."""
-        validator = self._validator.fit(annotations, y, groups=groups, covariates=covariates)
-        self.hypotheses_ = validator.hypotheses_
-        self.covariates_ = validator.covariates_
-        self.metrics_ = dict(validator.metrics_)
-        if hasattr(validator, "classes_"):
-            self.classes_ = validator.classes_
-        if covariates is None:
-            return self.metrics_
-        with warnings.catch_warnings():
-            # Whatever is wrong with these rows was said above.
-            warnings.simplefilter("ignore")
-            return clone(validator).fit(annotations, y, groups=groups).metrics_
-
     def __sklearn_is_fitted__(self):
         return hasattr(self, "metrics_")
 
@@ -485,12 +451,3 @@ class HypothesisGenerator(TablesMixin, TransformerMixin, BaseEstimator):
         tags.input_tags.string = starts_from_texts
         tags.target_tags.required = True
         return tags
-
-
-def _draw_seed(rng):
-    return rng.randint(np.iinfo(np.int32).max)
-
-
-def _check_target(y, X, pipeline):
-    task = pipeline.steps[-1][1].task
-    return check_target(y, task=task, n_samples=len(X), caller="HypothesisGenerator")
