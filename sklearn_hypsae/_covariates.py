@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from ._texts import texts_of
+from ._texts import has_pair_index, texts_of
 
 CALLER = "HypothesisValidator"
 
@@ -31,6 +31,8 @@ def covariate_frame(covariates, X):
 
     X : DataFrame or array-like
         What the covariates belong to; for the ready-made ones, a frame whose index is the texts.
+        For pairs, covariates are differences too, of the first text less the second, and
+        ready-made ones are made so.
 
     Returns
     -------
@@ -39,8 +41,8 @@ def covariate_frame(covariates, X):
     Raises
     ------
     ValueError
-        If a name is unknown, the texts are nowhere, the number of rows is another, or a value
-        is missing or infinite.
+        If a name is unknown, the texts are nowhere, the number of rows is another, a value is
+        missing or infinite, or pairs come with a category.
 
     Examples
     --------
@@ -73,6 +75,11 @@ def covariate_frame(covariates, X):
         )
     numbers = [column for column in frame if pd.api.types.is_numeric_dtype(frame[column])]
     categories = [column for column in frame if column not in numbers]
+    if categories and has_pair_index(X):
+        raise ValueError(
+            f"{CALLER} got covariates of pairs that are not numbers ({', '.join(categories)}): "
+            "pass differences, of the first text less the second."
+        )
     frame = pd.get_dummies(frame, columns=categories, drop_first=True).astype(np.float64)
     if not np.isfinite(frame.to_numpy()).all():
         raise ValueError(f"{CALLER} found infinity in the covariates: replace or drop those rows.")
@@ -103,4 +110,7 @@ def _ready_made(names, X):
             f"{', '.join(sorted(READY_MADE))}, or pass a frame with one row for each row of X."
         )
     texts = texts_of(X, caller=f"{CALLER} (for covariates={names})")
+    if texts.ndim == 2:
+        first, second = texts.T
+        return pd.DataFrame({k: READY_MADE[k](first) - READY_MADE[k](second) for k in names})
     return pd.DataFrame({name: READY_MADE[name](texts) for name in names})

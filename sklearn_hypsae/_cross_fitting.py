@@ -5,8 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.special import expit
+from sklearn.metrics import r2_score, roc_auc_score
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
+from ._pairs import mirrored
 from ._regression import fit_regression, independent_columns
 
 N_FOLDS = 5
@@ -26,6 +28,7 @@ class Predictor:
     groups : ndarray of int of shape (n_samples,), default=None
     cov_type : str, default="nonrobust"
     inference : bool, default=True
+    intercept : bool, default=True
 
     Attributes
     ----------
@@ -38,9 +41,19 @@ class Predictor:
     regression : Regression
     """
 
-    def __init__(self, A, y, *, classification, groups=None, cov_type="nonrobust", inference=True):
+    def __init__(
+        self,
+        A,
+        y,
+        *,
+        classification,
+        groups=None,
+        cov_type="nonrobust",
+        inference=True,
+        intercept=True,
+    ):
         self.classification = classification
-        self.kept, self.depends_on = independent_columns(A)
+        self.kept, self.depends_on = independent_columns(A, intercept=intercept)
         self.regression = fit_regression(
             A[:, self.kept],
             y,
@@ -48,6 +61,7 @@ class Predictor:
             groups=groups,
             cov_type=cov_type,
             inference=inference,
+            intercept=intercept,
         )
 
     def predict(self, A):
@@ -208,3 +222,46 @@ def _r2(y, predicted, fold, counts):
     with np.errstate(invalid="ignore", divide="ignore"):
         spread = counts @ centred**2 - (counts @ centred) ** 2 / counts.sum(axis=1)
         return np.where(spread > 0, 1 - errors / spread, np.nan)
+
+
+def scores(predictor, rows, random_state):
+    """Score the regression in-sample and cross-fitted, and the covariates alone beside it.
+
+    Pairs are scored both ways round, and a pair is resampled as one.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        Fitted on the rows.
+
+    rows : Rows
+
+    random_state : RandomState instance
+
+    Returns
+    -------
+    scores : dict
+        auc or r2, the same with "_cv" and "_cv_ci", and with covariates "_cv_covariates".
+    """
+    name, score = ("auc", roc_auc_score) if predictor.classification else ("r2", r2_score)
+    design, y, groups = rows.design, rows.y, rows.groups
+    if rows.pairs:
+        groups = np.tile(np.arange(len(y)) if groups is None else groups, 2)
+        design, y = mirrored(design), mirrored(y, about=0.5 * predictor.classification)
+    options = {
+        "classification": predictor.classification,
+        "groups": groups,
+        # An integer, so that folds and resamples are the same with and without hypotheses.
+        "random_state": random_state.randint(np.iinfo(np.int32).max),
+    }
+
+    def cross_fitted(design):
+        return held_out_score(cross_fit(design, y, **options), y, **options)
+
+    in_sample = float(score(y, predictor.predict(design)))
+    point, low, high = cross_fitted(design)
+    found = {name: in_sample, f"{name}_cv": point, f"{name}_cv_ci": (low, high)}
+    n_covariates = rows.covariates.shape[1]
+    if n_covariates:
+        found[f"{name}_cv_covariates"] = cross_fitted(design[:, :n_covariates])[0]
+    return found

@@ -43,10 +43,10 @@ def tabulate(
     -------
     table : DataFrame of shape (n_columns, 13), or 14 for classification
     """
-    present = presence(rows.A)
+    present = presence(rows.A, pairs=rows.pairs)
     counts = np.abs(present).sum(axis=0).astype(int)
-    is_rare = np.minimum(counts, len(present) - counts) < MIN_ROWS
-    alone = _each_alone(present, rows.y, rows.groups, cov_type)
+    is_rare = np.minimum(counts, _n_absent(counts, rows)) < MIN_ROWS
+    alone = _each_alone(present, rows, predictor, cov_type)
     joint = coefficient_table(predictor, rows.design.shape[1])
     joint = joint.iloc[rows.covariates.shape[1] :].reset_index(drop=True)
     alone.loc[is_rare, ["separation_pvalue", "welch_pvalue"]] = np.nan
@@ -93,10 +93,22 @@ def correct(table, *, method, alpha):
     return table
 
 
-def _each_alone(present, y, groups, cov_type):
-    rows = [separation(column, y, groups=groups, cov_type=cov_type) for column in present.T]
+def _n_absent(n_present, rows):
+    """Rows without the concept; of pairs, where it is in one text only, always enough."""
+    return np.full_like(n_present, len(rows.y)) if rows.pairs else len(rows.y) - n_present
+
+
+def _numbers(rows, predictor):
+    """Give y for least squares: that one text wins counts from the middle, as pairs want it."""
+    return rows.y - 0.5 if rows.pairs and predictor.classification else rows.y
+
+
+def _each_alone(present, rows, predictor, cov_type):
+    y = _numbers(rows, predictor)
+    options = {"groups": rows.groups, "cov_type": cov_type, "intercept": not rows.pairs}
+    found = [separation(column, y, **options) for column in present.T]
     names = ["separation_score", "standardised_effect", "separation_pvalue", "welch_pvalue"]
-    return pd.DataFrame(rows).set_axis(names, axis=1)
+    return pd.DataFrame(found).set_axis(names, axis=1)
 
 
 def coefficient_table(predictor, n_columns):
@@ -132,7 +144,8 @@ def _permute(predictor, rows, is_tested, cov_type, n_permutations, random_state)
     With robust errors all of them: they are too small for a concept in few rows or groups.
     Without, a logistic regression's p-values are, if anything, too large for a rare concept.
     """
-    units = robust_units(cov_type, rows.groups, len(rows.y))
+    y, intercept = _numbers(rows, predictor), not rows.pairs
+    units = robust_units(cov_type, rows.groups, len(y))
     design = rows.design[:, predictor.kept]
     positions = np.searchsorted(
         predictor.kept, rows.covariates.shape[1] + np.flatnonzero(is_tested)
@@ -140,10 +153,11 @@ def _permute(predictor, rows, is_tested, cov_type, n_permutations, random_state)
     if units is None:
         if predictor.classification or not len(positions):
             return [], []
-        positions = positions[misleads_t_test(design, rows.y)[positions]]
+        positions = positions[misleads_t_test(design, y, intercept=intercept)[positions]]
     pvalues = permutation_pvalues(
         design,
-        rows.y,
+        y,
+        intercept=intercept,
         columns=positions,
         n_permutations=n_permutations,
         random_state=random_state,
@@ -159,10 +173,11 @@ def _note(j, table, predictor, rows):
         names = [*rows.covariates.columns, *table["hypothesis"]]
         return _note_left_out(column, predictor.depends_on[column], names, rows.design)
     n_present = table["n_present"][j]
-    n_absent = len(rows.y) - n_present
+    n_absent = int(_n_absent(n_present, rows))
     if min(n_present, n_absent) < MIN_ROWS:
         found = f"present in {n_present}" if n_present < MIN_ROWS else f"absent from {n_absent}"
-        return f"untested: {found} rows, {MIN_ROWS} are needed"
+        units = "pairs (in one text only)" if rows.pairs else "rows"
+        return f"untested: {found} {units}, {MIN_ROWS} are needed"
     if np.isnan(table["regression_pval"][j]):
         return "untested: too few rows for so many hypotheses"
     notes = ["penalised fit"] if predictor.regression.is_penalised else []

@@ -20,7 +20,7 @@ CLEARLY_LARGE = 0.1
 VALUES_PER_CHUNK = 1_000_000
 
 
-def misleads_t_test(A, y):
+def misleads_t_test(A, y, *, intercept=True):
     """Find the coefficients whose estimates are too far from normal for a t-test.
 
     A coefficient is a weighted sum of the errors, where the weights are the part of its column
@@ -33,6 +33,9 @@ def misleads_t_test(A, y):
         Linearly independent columns, none of them constant.
 
     y : ndarray of shape (n_samples,)
+
+    intercept : bool, default=True
+        Without it errors are taken for symmetric about 0.
 
     Returns
     -------
@@ -49,23 +52,27 @@ def misleads_t_test(A, y):
     >>> misleads_t_test(rare_and_common, rng.normal(size=800))
     array([False, False])
     """
-    basis, weights = _basis_and_weights(A)
+    basis, weights = _basis_and_weights(A, intercept)
     errors = y - basis @ (basis.T @ y)
-    if is_perfect(errors, y):
+    if is_perfect(errors, y, intercept=intercept):
         return np.zeros(A.shape[1], dtype=bool)
+    errors = errors if intercept else np.concatenate([errors, -errors])
     # Weights have unit length, so their power sums are the standardised ones.
     skewness = np.abs(stats.skew(errors) * np.sum(weights**3, axis=0))
     kurtosis = stats.kurtosis(errors) * np.sum(weights**4, axis=0)
     return (skewness > MAX_SKEWNESS) | (kurtosis > MAX_KURTOSIS)
 
 
-def permutation_pvalues(A, y, *, n_permutations, random_state, groups=None, columns=None):
+def permutation_pvalues(
+    A, y, *, n_permutations, random_state, groups=None, columns=None, intercept=True
+):
     """Test each coefficient of a least-squares fit against fits to permuted residuals.
 
     Without groups, residuals are permuted over all rows and compared by t². With groups, the
     means of the groups are permuted over the groups, what remains within each group, and the
     comparison is by the cluster-robust t². For y in {0, 1} this tests the same hypothesis, that
-    y does not depend on the column given the others.
+    y does not depend on the column given the others. Without an intercept the signs of the
+    residuals are drawn anew, by group where there are any.
 
     Parameters
     ----------
@@ -85,6 +92,9 @@ def permutation_pvalues(A, y, *, n_permutations, random_state, groups=None, colu
     columns : ndarray of int of shape (n_tested,), default=None
         The columns to test. None: all.
 
+    intercept : bool, default=True
+        Whether the regression has one.
+
     Returns
     -------
     pvalues : ndarray of shape (n_tested,)
@@ -100,11 +110,11 @@ def permutation_pvalues(A, y, *, n_permutations, random_state, groups=None, colu
     DiCiccio and Romano (2017), Robust permutation tests for correlation and regression
     coefficients, JASA 112(519), for the studentised statistic.
     """
-    basis, weights = _basis_and_weights(A)
+    basis, weights = _basis_and_weights(A, intercept)
     weights = weights if columns is None else weights[:, columns]
     n_columns = weights.shape[1]
     errors = y - basis @ (basis.T @ y)
-    if n_columns == 0 or is_perfect(errors, y):
+    if n_columns == 0 or is_perfect(errors, y, intercept=intercept):
         return np.full(n_columns, np.nan)
     if groups is None:
         order, starts = np.arange(len(y)), None
@@ -112,11 +122,13 @@ def permutation_pvalues(A, y, *, n_permutations, random_state, groups=None, colu
         order = np.argsort(groups, kind="stable")
         starts = np.searchsorted(groups[order], np.arange(groups.max() + 1))
     basis, weights, errors = basis[order], weights[order], errors[order]
+    make_permuter = _permuter if intercept else _sign_flipper
+    permute = make_permuter(errors, starts, random_state)
     observed = _squared_t(basis, weights, y[order][None], starts)[0]
     reached, done = np.zeros(n_columns, dtype=int), np.zeros(n_columns, dtype=int)
     open_columns = np.arange(n_columns)
     for n_more in (min(N_FIRST, n_permutations), max(0, n_permutations - N_FIRST)):
-        for permuted in _permuted(errors, starts, n_more, random_state):
+        for permuted in _permuted(permute, len(errors), n_more):
             reached[open_columns] += _n_reached(
                 basis, weights[:, open_columns], permuted, starts, observed[open_columns]
             )
@@ -127,21 +139,21 @@ def permutation_pvalues(A, y, *, n_permutations, random_state, groups=None, colu
     return (reached + 1) / (done + 1)
 
 
-def _basis_and_weights(A):
+def _basis_and_weights(A, intercept):
     """Give an orthonormal basis of the design, and each coefficient as a sum over rows.
 
     Each column of weights has unit length, which no t-test notices.
     """
-    design = np.column_stack([np.ones(len(A)), A / np.abs(A).max(axis=0)])
-    weights = np.linalg.pinv(design).T[:, 1:]
+    design = A / np.abs(A).max(axis=0)
+    if intercept:
+        design = np.column_stack([design, np.ones(len(A))])
+    weights = np.linalg.pinv(design).T[:, : A.shape[1]]
     return np.linalg.qr(design)[0], weights / np.linalg.norm(weights, axis=0)
 
 
-def _permuted(errors, starts, n_permutations, random_state):
+def _permuted(permute, n_samples, n_permutations):
     """Yield permuted residuals, some permutations (rows) at a time."""
-    n_samples = len(errors)
     chunk = max(1, VALUES_PER_CHUNK // n_samples)
-    permute = _permuter(errors, starts, random_state)
     for start in range(0, n_permutations, chunk):
         permuted = np.empty((min(chunk, n_permutations - start), n_samples))
         for row in permuted:
@@ -169,6 +181,20 @@ def _permuter(errors, starts, random_state):
         if varies_within:
             # Random keys below 1 shuffle rows without leaving their group.
             row += within[np.argsort(group + random_state.random_sample(len(group)))]
+
+    return permute
+
+
+def _sign_flipper(errors, starts, random_state):
+    """Make the function that fills a row with residuals whose signs are drawn anew, by group.
+
+    For pairs: which text comes first says nothing, so a residual is as likely as its negative.
+    """
+    n_groups = len(errors) if starts is None else len(starts)
+    sizes = 1 if starts is None else np.diff(np.append(starts, len(errors)))
+
+    def permute(row):
+        row[:] = errors * np.repeat(2 * random_state.randint(2, size=n_groups) - 1, sizes)
 
     return permute
 

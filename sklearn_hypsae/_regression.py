@@ -24,7 +24,7 @@ class Regression(NamedTuple):
     Attributes
     ----------
     params : ndarray of shape (n_columns + 1,)
-        Intercept and coefficients.
+        Intercept (0 where there is none) and coefficients.
 
     pvalues : ndarray of shape (n_columns,)
         Two-sided p-value of each coefficient; NaN where no degree of freedom is left.
@@ -51,15 +51,18 @@ class Regression(NamedTuple):
     is_perfect: bool = False
 
 
-def independent_columns(A):
-    """Find the columns that a regression with an intercept can tell apart.
+def independent_columns(A, *, intercept=True):
+    """Find the columns that a regression can tell apart.
 
-    Columns are taken from left to right; one that is constant, or a linear combination of
-    those already taken, is left out.
+    Columns are taken from left to right; one that is constant (without an intercept: zero), or
+    a linear combination of those already taken, is left out.
 
     Parameters
     ----------
     A : ndarray of shape (n_samples, n_columns)
+
+    intercept : bool, default=True
+        Whether the regression has one.
 
     Returns
     -------
@@ -77,7 +80,7 @@ def independent_columns(A):
     >>> independent_columns(A)
     (array([1, 2]), {0: [], 3: [1]})
     """
-    centred = A - A.mean(axis=0)
+    centred = A - A.mean(axis=0) if intercept else A
     norms = np.linalg.norm(centred, axis=0)
     # A constant column keeps the rounding of its mean after centring.
     is_constant = norms <= DEPENDENCE_TOLERANCE * np.linalg.norm(A, axis=0)
@@ -100,7 +103,16 @@ def independent_columns(A):
     return np.array(kept, dtype=int), depends_on
 
 
-def fit_regression(A, y, *, classification, groups=None, cov_type="nonrobust", inference=True):
+def fit_regression(
+    A,
+    y,
+    *,
+    classification,
+    groups=None,
+    cov_type="nonrobust",
+    inference=True,
+    intercept=True,
+):
     """Regress y on all columns at once.
 
     Parameters
@@ -126,22 +138,37 @@ def fit_regression(A, y, *, classification, groups=None, cov_type="nonrobust", i
         Whether p-values and intervals are wanted. Without them a penalised fit is much
         quicker.
 
+    intercept : bool, default=True
+        Without it the regression goes through the origin, as pairs want it: if the texts of a
+        pair change places, its columns and y change sign (for classification y becomes
+        1 - y), and nothing else may change. For a binary y that is the model of Bradley and
+        Terry (1952), Rank analysis of incomplete block designs, Biometrika 39(3/4), with the
+        strength of a text linear in its concepts.
+
     Returns
     -------
     regression : Regression
     """
-    design = np.column_stack([np.ones(len(A)), A])
+    design = np.column_stack([np.ones(len(A)), A]) if intercept else A
     if len(design) <= design.shape[1]:
         # No degree of freedom is left to estimate an error from.
         cov_type, inference = "nonrobust", False
     options = _covariance_options(cov_type, groups)
     if not classification:
-        return _fit_least_squares(design, y, options, inference)
-    regression = _fit_logistic(design, y, options)
-    if regression is not None:
-        return regression
-    clusters = robust_units(cov_type, groups, len(y))
-    return _fit_penalised_logistic(design, y, clusters, inference)
+        regression = _fit_least_squares(design, y, options, inference, intercept)
+    else:
+        regression = _fit_logistic(design, y, options)
+        if regression is None:
+            clusters = robust_units(cov_type, groups, len(y))
+            regression = _fit_penalised_logistic(design, y, clusters, inference)
+    return _of_columns(regression, intercept)
+
+
+def _of_columns(regression, intercept):
+    """Tell the intercept from the columns: a coefficient only, and 0 where there is none."""
+    if not intercept:
+        return regression._replace(params=np.append(0.0, regression.params))
+    return regression._replace(pvalues=regression.pvalues[1:], intervals=regression.intervals[1:])
 
 
 def robust_units(cov_type, groups, n_samples):
@@ -159,7 +186,7 @@ def _covariance_options(cov_type, groups):
     return options | ({"cov_kwds": {"groups": groups}} if cov_type == "cluster" else {})
 
 
-def _fit_least_squares(design, y, options, inference):
+def _fit_least_squares(design, y, options, inference, intercept):
     api = import_optional("statsmodels.api", purpose="HypothesisValidator")
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
@@ -167,24 +194,33 @@ def _fit_least_squares(design, y, options, inference):
         if not inference:
             return _without_inference(result)
         regression = _from_result(result)
-    if not is_perfect(result.resid, y):
+    if not is_perfect(result.resid, y, intercept=intercept):
         return regression
-    contributes = np.abs(regression.params[1:]) * np.ptp(design[:, 1:], axis=0) > 1e-8 * np.ptp(y)
+    contributed = np.abs(regression.params) * _extent(design, intercept)
+    contributes = contributed > 1e-8 * _extent(y, intercept)
     return regression._replace(pvalues=np.where(contributes, 0.0, 1.0), is_perfect=True)
 
 
-def is_perfect(residuals, y):
+def is_perfect(residuals, y, *, intercept=True):
     """Say whether residuals are nothing but rounding.
 
     Parameters
     ----------
     residuals, y : ndarray of shape (n_samples,)
 
+    intercept : bool, default=True
+        Whether the regression has one.
+
     Returns
     -------
     is_perfect : bool
     """
-    return bool(np.ptp(residuals) <= 1e-10 * np.ptp(y))
+    return bool(_extent(residuals, intercept) <= 1e-10 * _extent(y, intercept))
+
+
+def _extent(values, intercept):
+    """How far values are apart; without an intercept, from what they are with the sign changed."""
+    return np.ptp(values, axis=0) if intercept else 2 * np.abs(values).max(axis=0)
 
 
 def _fit_logistic(design, y, options):
@@ -203,15 +239,15 @@ def _fit_logistic(design, y, options):
 
 
 def _from_result(result):
-    intervals = np.asarray(result.conf_int(alpha=1 - CONFIDENCE))[1:]
+    intervals = np.asarray(result.conf_int(alpha=1 - CONFIDENCE))
     return Regression(
-        np.asarray(result.params), np.asarray(result.pvalues)[1:], intervals, False, result
+        np.asarray(result.params), np.asarray(result.pvalues), intervals, False, result
     )
 
 
 def _without_inference(result, is_penalised=False):
     params = np.asarray(result.params)
-    nothing = np.full(len(params) - 1, np.nan)
+    nothing = np.full(len(params), np.nan)
     return Regression(params, nothing, np.column_stack([nothing, nothing]), is_penalised, result)
 
 
@@ -229,11 +265,11 @@ def _fit_penalised_logistic(design, y, groups, inference):
     # Activations come at any scale; tests do not depend on it, rounding does.
     scale = np.abs(design).max(axis=0)
     scaled = design / scale
-    pvalues = np.array([score_test(scaled, y, j, groups) for j in range(1, len(scale))])
-    errors = _standard_errors(scaled, y, params * scale, weights, groups)[1:] / scale[1:]
+    pvalues = np.array([score_test(scaled, y, j, groups) for j in range(len(scale))])
+    errors = _standard_errors(scaled, y, params * scale, weights, groups) / scale
     reference = stats.norm if groups is None else stats.t(len(np.unique(groups)) - 1)
     margin = reference.ppf((1 + CONFIDENCE) / 2) * errors
-    intervals = np.column_stack([params[1:] - margin, params[1:] + margin])
+    intervals = np.column_stack([params - margin, params + margin])
     return Regression(params, pvalues, intervals, True, result)
 
 
@@ -261,7 +297,7 @@ def firth_logistic(design, y):
     Parameters
     ----------
     design : ndarray of shape (n_samples, n_params)
-        Full column rank, the first column the intercept.
+        Full column rank, the intercept among its columns if there is one.
 
     y : ndarray of shape (n_samples,)
         0.0 or 1.0.
@@ -298,6 +334,8 @@ def firth_logistic(design, y):
     """
     # The penalty does not depend on the parametrisation, so orthonormal columns may stand in
     # for the given ones: the steps are then well conditioned at any scale.
+    if design.shape[1] == 0:
+        return np.zeros(0), np.full(len(y), 0.25), np.zeros(len(y))
     basis, triangle = np.linalg.qr(design)
     basis, triangle = basis * np.sqrt(len(y)), triangle / np.sqrt(len(y))
     params = np.zeros(basis.shape[1])

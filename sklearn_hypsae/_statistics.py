@@ -15,14 +15,17 @@ from ._regression import fit_regression
 CORRECTIONS = ("bonferroni", "holm", "fdr_bh", "fdr_by", "none")
 
 
-def presence(A):
+def presence(A, *, pairs=False):
     """Say where each concept is present.
 
     Parameters
     ----------
     A : ndarray of shape (n_samples, n_columns)
-        Annotations in {0, 1}; differences of annotations in {-1, 0, 1} for pairs of texts;
-        or activations, where present means above 0.
+        Annotations in {0, 1}, or activations, where present means above 0. For pairs of texts
+        differences of annotations in {-1, 0, 1}, or activations of any sign.
+
+    pairs : bool, default=False
+        Whether rows are pairs.
 
     Returns
     -------
@@ -36,23 +39,22 @@ def presence(A):
     >>> presence(np.array([[0.0, 2.5], [0.3, 0.0]]))
     array([[0., 1.],
            [1., 0.]])
-    >>> presence(np.array([[-1.0, 1.0], [0.0, 0.0]]))
+    >>> presence(np.array([[-1.0, 0.3], [0.0, 0.0]]), pairs=True)
     array([[-1.,  1.],
            [ 0.,  0.]])
     """
-    if np.isin(A, (-1, 0, 1)).all():
-        return A.astype(np.float64)
-    return (A > 0).astype(np.float64)
+    return np.sign(A) if pairs else (A > 0).astype(np.float64)
 
 
-def separation(present, y, *, groups=None, cov_type="nonrobust"):
+def separation(present, y, *, groups=None, cov_type="nonrobust", intercept=True):
     """Measure what one concept alone says about the target.
 
     The score is the least-squares slope of y on the annotation. For annotations in {0, 1}
     that is the mean of y where the concept is present less the mean where it is absent, and
-    the p-value is that of the pooled t-test. For pairs, in {-1, 0, 1}, effect and p-value
-    are of the same slope: how much y changes for a concept that one text has and the other
-    has not. Both texts swapped in every row, and y reversed, it stays the same.
+    the p-value is that of the pooled t-test. For pairs, in {-1, 0, 1}, the line goes through
+    the origin: the score is the mean, over pairs of which one text only has the concept, of y
+    counted in favour of that text. Effect and p-value are of the same slope, and stay the same
+    where the texts of any pairs change places and y its sign.
 
     Parameters
     ----------
@@ -67,10 +69,13 @@ def separation(present, y, *, groups=None, cov_type="nonrobust"):
         How the standard error is estimated; see
         :func:`~sklearn_hypsae._regression.fit_regression`.
 
+    intercept : bool, default=True
+        False for pairs.
+
     Returns
     -------
     separation : Separation
-        All NaN for a constant annotation.
+        All NaN for a constant annotation (for pairs, one that is 0 everywhere).
 
     Examples
     --------
@@ -79,16 +84,29 @@ def separation(present, y, *, groups=None, cov_type="nonrobust"):
     >>> result = separation(np.array([1, 1, 0, 0.0]), np.array([5, 4, 2, 1.0]))
     >>> round(result.score, 6), round(result.standardised, 4), round(result.pvalue, 4)
     (3.0, 4.2426, 0.0513)
+
+    Pairs: where one text only has the concept, it is ahead by 2, 1 and 3.
+
+    >>> separation(np.array([1, -1, 1, 0.0]), np.array([2, -1, 3, 7.0]), intercept=False).score
+    2.0
     """
-    if np.ptp(present) == 0:
+    if np.ptp(present) == 0 and (intercept or present[0] == 0):
         return Separation(np.nan, np.nan, np.nan, np.nan)
     fit = fit_regression(
-        present[:, None], y, classification=False, groups=groups, cov_type=cov_type
+        present[:, None],
+        y,
+        classification=False,
+        groups=groups,
+        cov_type=cov_type,
+        intercept=intercept,
     )
     score = float(fit.params[1])
-    spread = float(np.sqrt(fit.result.ssr / (len(y) - 2))) if len(y) > 2 else 0.0
+    n_free = len(y) - 1 - intercept
+    spread = float(np.sqrt(fit.result.ssr / n_free)) if n_free > 0 else 0.0
     standardised = score / spread if spread > 0 else np.nan
-    return Separation(score, standardised, float(fit.pvalues[0]), _welch(present, y, groups))
+    has_no_welch = groups is not None or not intercept
+    welch = np.nan if has_no_welch else _welch(present, y)
+    return Separation(score, standardised, float(fit.pvalues[0]), welch)
 
 
 class Separation(NamedTuple):
@@ -116,9 +134,7 @@ class Separation(NamedTuple):
     welch_pvalue: float
 
 
-def _welch(present, y, groups):
-    if groups is not None or (present < 0).any():
-        return np.nan
+def _welch(present, y):
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # a side with one row, or with one value of y only
         return float(stats.ttest_ind(y[present == 1], y[present == 0], equal_var=False).pvalue)

@@ -68,17 +68,7 @@ def check_target(y, *, task="auto", n_samples=None, caller, max_classes=2):
     >>> check_target([1, 2, 5, 4], caller="Example").task
     'regression'
     """
-    if y is None:
-        raise ValueError(
-            f"{caller} requires y to be passed, but the target y is None: pass one value a row."
-        )
-    y = column_or_1d(_without_pandas_types(y), warn=True)
-    if n_samples is not None and len(y) != n_samples:
-        raise ValueError(
-            f"{caller} got {n_samples} rows in X but {len(y)} values in y: they must be equally "
-            "many (inconsistent numbers of samples)."
-        )
-    _refuse_missing(y, caller)
+    y = checked_values(y, n_samples=n_samples, caller=caller)
     classes, codes = np.unique(y, return_inverse=True)
     numeric = y.dtype.kind in "biuf"
     if task == "auto":
@@ -97,6 +87,37 @@ def check_target(y, *, task="auto", n_samples=None, caller, max_classes=2):
             'task="classification".'
         )
     return Target(y.astype(np.float64), task, None)
+
+
+def checked_values(y, *, n_samples, caller):
+    """Check that there is one value of y for each row, and none missing or infinite.
+
+    Parameters
+    ----------
+    y, n_samples, caller
+        As for :func:`check_target`.
+
+    Returns
+    -------
+    y : ndarray of shape (n_samples,)
+
+    Raises
+    ------
+    ValueError
+        If not.
+    """
+    if y is None:
+        raise ValueError(
+            f"{caller} requires y to be passed, but the target y is None: pass one value a row."
+        )
+    y = column_or_1d(_without_pandas_types(y), warn=True)
+    if n_samples is not None and len(y) != n_samples:
+        raise ValueError(
+            f"{caller} got {n_samples} rows in X but {len(y)} values in y: they must be equally "
+            "many (inconsistent numbers of samples)."
+        )
+    _refuse_missing(y, caller)
+    return y
 
 
 def check_groups(groups, *, n_samples, caller):

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 TEXT_INDEX_NAME = "text"
+PAIR_INDEX_NAMES = ("text_a", "text_b")
 N_POSITIONS_SHOWN = 5
 # Set in the ``attrs`` of an output frame: True where the rows are those the step was fitted on.
 FIT_ROWS_ATTR = "sklearn_hypsae_fit_rows"
@@ -74,6 +75,56 @@ def check_texts(X, *, caller, name="X"):
     # np.str_ is a str, but hashes into caches and indexes as another type.
     texts[:] = [str(text) for text in texts]
     return texts
+
+
+def check_pairs(X, *, caller, name="X"):
+    """Turn pairs of texts into a checked object array.
+
+    Parameters
+    ----------
+    X : DataFrame or array of two columns of str
+        The texts; or a frame that has them as its index (see :func:`text_index`).
+
+    caller : str
+        Class or function that asks, named in errors.
+
+    name : str, default="X"
+        How the caller names the argument, for errors.
+
+    Returns
+    -------
+    pairs : ndarray of shape (n_samples, 2), dtype=object
+
+    Raises
+    ------
+    ValueError
+        If there are other than two columns, or an entry is not a string.
+    """
+    frame = X.index.to_frame(index=False) if has_pair_index(X) else pd.DataFrame(X)
+    if frame.shape[1] != 2:
+        raise ValueError(
+            f"{caller} expects two columns of texts as {name}, one row a pair, got "
+            f"{frame.shape[1]}: pass the texts that are compared."
+        )
+    columns = [
+        check_texts(frame.iloc[:, j], caller=caller, name=f"column {frame.columns[j]!r} of {name}")
+        for j in range(2)
+    ]
+    return np.column_stack(columns)
+
+
+def has_pair_index(X):
+    """Whether X is a frame whose index is pairs of texts."""
+    return isinstance(X, pd.DataFrame) and tuple(X.index.names) == PAIR_INDEX_NAMES
+
+
+def holds_pairs(X):
+    """Whether X is a frame of two columns of texts."""
+    return isinstance(X, pd.DataFrame) and X.shape[1] == 2 and _has_no_numbers(X)
+
+
+def _has_no_numbers(frame):
+    return not any(pd.api.types.is_numeric_dtype(dtype) for dtype in frame.dtypes)
 
 
 def _not_texts_message(texts, bad, caller, name):
@@ -142,11 +193,11 @@ def text_index(texts):
 
     Parameters
     ----------
-    texts : array-like of shape (n_samples,) of str
+    texts : array-like of shape (n_samples,) of str, or (n_samples, 2) for pairs
 
     Returns
     -------
-    index : Index of dtype object, named "text"
+    index : Index of dtype object, named "text"; for pairs a MultiIndex ("text_a", "text_b")
 
     Examples
     --------
@@ -154,6 +205,8 @@ def text_index(texts):
     >>> text_index(["good food", "slow service"])
     Index(['good food', 'slow service'], dtype='object', name='text')
     """
+    if np.ndim(texts) == 2:
+        return pd.MultiIndex.from_arrays(list(texts.T), names=PAIR_INDEX_NAMES)
     return pd.Index(texts, dtype=object, name=TEXT_INDEX_NAME)
 
 
@@ -166,14 +219,14 @@ def texts_of(X, texts=None, *, caller):
         Rows whose texts are wanted.
 
     texts : collection of str, default=None
-        The texts where the caller has them; they win over the index.
+        The texts where the caller has them; they win over the index. Two columns for pairs.
 
     caller : str
         Class that asks, named in errors.
 
     Returns
     -------
-    texts : ndarray of shape (n_samples,), dtype=object
+    texts : ndarray of shape (n_samples,), dtype=object; (n_samples, 2) for pairs
 
     Raises
     ------
@@ -183,6 +236,8 @@ def texts_of(X, texts=None, *, caller):
     """
     n_samples = X.shape[0]
     if texts is None:
+        if has_pair_index(X):
+            return check_pairs(X, caller=caller, name="the index of X")
         if not (isinstance(X, pd.DataFrame) and X.index.name == TEXT_INDEX_NAME):
             raise ValueError(
                 f"{caller} has activations but not the texts they came from: pass texts= to the "
@@ -191,7 +246,9 @@ def texts_of(X, texts=None, *, caller):
                 'pipe.set_output(transform="pandas")).'
             )
         texts = X.index
-    texts = check_texts(texts, caller=caller, name="texts")
+    are_pairs = np.ndim(texts) == 2 and np.shape(texts)[1] == 2
+    check = check_pairs if are_pairs else check_texts
+    texts = check(texts, caller=caller, name="texts")
     if len(texts) != n_samples:
         raise ValueError(
             f"{caller} got {n_samples} rows but {len(texts)} texts: pass one text for each row."
@@ -200,20 +257,24 @@ def texts_of(X, texts=None, *, caller):
 
 
 def row_keys(X):
-    """Give each row a string that is equal where the texts are.
+    """Give each row a string that is equal where the texts are; two for pairs.
 
     Parameters
     ----------
     X : ndarray of str or DataFrame
-        Texts, or a frame whose index is the texts.
+        Texts, a frame of two columns of them, or a frame whose index is the texts.
 
     Returns
     -------
-    keys : ndarray of shape (n_samples,), dtype=object
+    keys : ndarray of shape (n_samples,), dtype=object; (n_samples, 2) for pairs
         The texts. For a frame without texts, the position of the row.
     """
     if not isinstance(X, pd.DataFrame):
         return X
+    if has_pair_index(X):
+        X = X.index.to_frame(index=False)
+    if holds_pairs(X):
+        return X.to_numpy(dtype=object)
     if X.index.name == TEXT_INDEX_NAME:
         return X.index.to_numpy(dtype=object)
     return np.array([str(i) for i in range(len(X))], dtype=object)

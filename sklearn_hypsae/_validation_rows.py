@@ -33,6 +33,9 @@ class Rows(NamedTuple):
 
     covariates : DataFrame of shape (n_rows, n_covariates)
         Of no columns where there are none.
+
+    pairs : bool
+        Whether a row is two texts, and everything in it the first less the second.
     """
 
     A: np.ndarray
@@ -41,6 +44,7 @@ class Rows(NamedTuple):
     annotated: np.ndarray
     n_dropped: int
     covariates: pd.DataFrame
+    pairs: bool
 
     @property
     def design(self):
@@ -52,7 +56,7 @@ class Rows(NamedTuple):
         return np.column_stack([self.covariates.to_numpy(), self.A])
 
 
-def complete_rows(annotations, y, groups=None, covariates=None):
+def complete_rows(annotations, y, groups=None, covariates=None, *, pairs=False):
     """Choose the rows without NaN, and the columns with any annotation.
 
     Parameters
@@ -64,6 +68,8 @@ def complete_rows(annotations, y, groups=None, covariates=None):
     groups : array-like of shape (n_samples,), default=None
 
     covariates : DataFrame of shape (n_samples, n_covariates), default=None
+
+    pairs : bool, default=False
 
     Returns
     -------
@@ -78,7 +84,7 @@ def complete_rows(annotations, y, groups=None, covariates=None):
     unknown = np.isnan(annotations)
     is_annotated = ~unknown.all(axis=0)
     complete = ~unknown[:, is_annotated].any(axis=1)
-    _refuse_nothing_left(is_annotated, complete, y)
+    _refuse_nothing_left(is_annotated, complete, y, pairs)
     n_dropped = int(np.sum(~complete))
     if n_dropped > len(y) / 2:
         warnings.warn(
@@ -92,11 +98,17 @@ def complete_rows(annotations, y, groups=None, covariates=None):
     kept = annotations[complete][:, is_annotated]
     covariates = pd.DataFrame(index=range(len(y))) if covariates is None else covariates
     return Rows(
-        kept, y[complete], codes, np.flatnonzero(is_annotated), n_dropped, covariates[complete]
+        kept,
+        y[complete],
+        codes,
+        np.flatnonzero(is_annotated),
+        n_dropped,
+        covariates[complete],
+        pairs,
     )
 
 
-def _refuse_nothing_left(is_annotated, complete, y):
+def _refuse_nothing_left(is_annotated, complete, y, pairs):
     if not is_annotated.any():
         raise ValueError(
             f"{CALLER} has nothing to test: every annotation in X is NaN, so no row was "
@@ -107,7 +119,8 @@ def _refuse_nothing_left(is_annotated, complete, y):
             f"{CALLER} has nothing to test: each of the {len(y)} rows of X has a NaN, and rows "
             "with a NaN are dropped; annotate again or drop the worst columns."
         )
-    if np.ptp(y[complete]) == 0:
+    # Of pairs, the winner may always come first.
+    if np.ptp(y[complete]) == 0 and not pairs:
         raise ValueError(
             f"{CALLER} cannot test anything: y has one class or value only in the "
             f"{complete.sum()} of {len(y)} rows that have no NaN in X."

@@ -21,8 +21,6 @@ from ._texts import check_texts, like_input, text_index
 
 logger = logging.getLogger(__name__)
 
-PAIR_INDEX_NAMES = ("text_a", "text_b")
-
 
 class EmbeddingTransformer(TransformerMixin, BaseEstimator):
     """Turn texts into embeddings.
@@ -285,7 +283,8 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
     def _embed(self, texts):
         """Embed an array of texts, each distinct one once."""
         model = resolve_model(self.model, device=self.device, dtype=self.dtype)
-        codes, distinct = pd.factorize(texts)
+        # Sorted, so that batches do not depend on which text of a pair comes first.
+        codes, distinct = pd.factorize(texts, sort=True)
         with self._open_cache(model) as cache:
             found, stored = cache.lookup(distinct) if cache else (np.zeros(len(distinct), bool), [])
             logger.info("%d of %d distinct texts come from the cache.", found.sum(), len(found))
@@ -383,7 +382,7 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
         elif len(columns) == 1:
             index = text_index(columns[0])
         else:
-            index = pd.MultiIndex.from_arrays(columns, names=PAIR_INDEX_NAMES)
+            index = text_index(np.column_stack(columns))
         return like_input(embeddings, pd.DataFrame(index=index), self)
 
     def __sklearn_tags__(self):

@@ -14,8 +14,9 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._covariates import covariate_frame
-from ._cross_fitting import Predictor, cross_fit, held_out_score
+from ._cross_fitting import Predictor, scores
 from ._hypothesis_table import coefficient_table, correct, tabulate
+from ._pairs import check_pair_target, mirrored, rows_are_pairs
 from ._regression import COV_TYPES
 from ._sklearn import Interval, StrOptions, fit_context
 from ._statistics import CORRECTIONS
@@ -80,7 +81,8 @@ class HypothesisValidator(TablesMixin, SelectorMixin, BaseEstimator):
         One row a column of X, in the same order.
 
         - hypothesis : its wording, the name of the column.
-        - separation_score : mean of y with the concept less mean without it.
+        - separation_score : mean of y with the concept less mean without it. For pairs, see
+          Notes.
         - standardised_effect : the same in standard deviations of y (Cohen's d).
         - separation_pvalue : of the pooled t-test of that difference.
         - welch_pvalue : of Welch's t-test, for variances that differ; NaN with groups and for
@@ -94,8 +96,9 @@ class HypothesisValidator(TablesMixin, SelectorMixin, BaseEstimator):
         - corrected_pval : the permutation's p-value where there is one, else the regression's,
           corrected for the number of hypotheses.
         - significant : whether that is at most ``alpha``.
-        - feature_prevalence : share of rows with the concept.
-        - n_present : number of rows with the concept.
+        - feature_prevalence : share of rows with the concept; for pairs, of pairs of which
+          exactly one text has it.
+        - n_present : number of such rows.
         - note : why a hypothesis is not tested, or how its p-value came about; else empty.
 
     metrics_ : dict
@@ -143,11 +146,20 @@ class HypothesisValidator(TablesMixin, SelectorMixin, BaseEstimator):
 
     Notes
     -----
-    Annotations are 1 (present), 0 (absent) or NaN (unknown); for pairs of texts the difference
-    of two annotations, in {-1, 0, 1}. Anything else is taken for activations: present means
-    above 0 for prevalence and separation, and the regression uses the values as they are. Rows
-    with a NaN are dropped in fit and counted; in predict a NaN stands for the column's mean in
-    fit. A column without any annotation is left out by name.
+    Annotations are 1 (present), 0 (absent) or NaN (unknown). Anything else is taken for
+    activations: present means above 0 for prevalence and separation, and the regression uses
+    the values as they are. Rows with a NaN are dropped in fit and counted; in predict a NaN
+    stands for the column's mean in fit. A column without any annotation is left out by name.
+
+    Rows are pairs of texts where the index of X is ("text_a", "text_b") or annotations are in
+    {-1, 0, 1}: those of the first text less those of the second. y is then 1 where the first
+    text wins and 0 (or -1) where the second does, or a number that says by how much the first
+    is ahead, 0 for a tie. The regression has no intercept, for a binary y the model of Bradley
+    and Terry: nothing depends on which text comes first. separation_score is the mean, over
+    pairs of which one text only has the concept, of y counted in favour of that text: for a
+    number by how much it is ahead, for a binary y how often it wins, less 1/2. Effect and
+    p-value are those of that one slope. AUC and R² score every pair both ways round,
+    covariates are differences, and permutations flip the signs of residuals.
 
     A column that is constant, a copy of another or a linear combination of others is left out of
     the regression and named in ``note``; its p-value is NaN and it still counts in the
@@ -173,6 +185,8 @@ class HypothesisValidator(TablesMixin, SelectorMixin, BaseEstimator):
     ----------
     Movva, Peng, Garg, Kleinberg and Pierson (2025), "Sparse Autoencoders for Hypothesis
     Generation", arXiv 2502.04382.
+    Bradley and Terry (1952), "Rank analysis of incomplete block designs. I. The method of
+    paired comparisons", Biometrika 39(3/4).
     Heinze and Schemper (2002), "A solution to the problem of separation in logistic
     regression", Statistics in Medicine 21(16).
 
@@ -253,12 +267,12 @@ class HypothesisValidator(TablesMixin, SelectorMixin, BaseEstimator):
             missing values.
         """
         annotations = self._validate(X, reset=True)
-        target = check_target(
-            y, task=self.task, n_samples=len(annotations), caller=type(self).__name__
-        )
+        self._pairs = rows_are_pairs(X, annotations)
+        check = check_pair_target if self._pairs else check_target
+        target = check(y, task=self.task, n_samples=len(annotations), caller=type(self).__name__)
         if covariates is not None:
             covariates = covariate_frame(covariates, X)
-        rows = complete_rows(annotations, target.values, groups, covariates)
+        rows = complete_rows(annotations, target.values, groups, covariates, pairs=self._pairs)
         in_sample = rows_chose_hypotheses(X)
         cov_type = self._resolve_cov_type(rows.groups)
         random_state = check_random_state(self.random_state)
@@ -269,11 +283,12 @@ class HypothesisValidator(TablesMixin, SelectorMixin, BaseEstimator):
             classification=self.task_ == "classification",
             groups=rows.groups,
             cov_type=cov_type,
+            intercept=not self._pairs,
         )
         self._set_regression(predictor, rows)
         self.hypotheses_ = self._tabulate(predictor, rows, cov_type, random_state)
         self.metrics_ = {
-            **_scores(predictor, rows, random_state),
+            **scores(predictor, rows, random_state),
             **self._counts(rows),
             "cov_type": cov_type,
             "in_sample": in_sample,
@@ -316,7 +331,9 @@ class HypothesisValidator(TablesMixin, SelectorMixin, BaseEstimator):
         of_covariates, of_annotations = np.split(coefficients, [rows.covariates.shape[1]])
         self.coef_ = np.zeros(self.n_features_in_)
         self.coef_[rows.annotated] = of_annotations
-        held = rows.covariates.mean().to_numpy() @ of_covariates
+        # Two texts are alike where nothing is known.
+        usual = 0.0 if self._pairs else 1.0
+        held = usual * rows.covariates.mean().to_numpy() @ of_covariates
         self.intercept_ = float(regression.params[0] + held)
         self.covariates_ = coefficient_table(predictor, rows.design.shape[1]).head(
             len(of_covariates)
@@ -324,7 +341,7 @@ class HypothesisValidator(TablesMixin, SelectorMixin, BaseEstimator):
         self.covariates_.insert(0, "covariate", rows.covariates.columns)
         self.result_ = regression.result
         self._means = np.zeros(self.n_features_in_)
-        self._means[rows.annotated] = rows.A.mean(axis=0)
+        self._means[rows.annotated] = usual * rows.A.mean(axis=0)
 
     def _tabulate(self, predictor, rows, cov_type, random_state):
         names = self._names()
@@ -360,11 +377,14 @@ class HypothesisValidator(TablesMixin, SelectorMixin, BaseEstimator):
         }
         return counts if rows.groups is None else counts | {"n_groups": int(rows.groups.max()) + 1}
 
-    def _expected(self, X):
+    def _linear(self, X):
         check_is_fitted(self)
         A = self._validate(X, reset=False)
         A = np.where(np.isnan(A), self._means, A)
-        linear = self.intercept_ + A @ self.coef_
+        return self.intercept_ + A @ self.coef_
+
+    def _expected(self, X):
+        linear = self._linear(X)
         return expit(linear) if self.task_ == "classification" else linear
 
     def predict(self, X):
@@ -418,18 +438,29 @@ class HypothesisValidator(TablesMixin, SelectorMixin, BaseEstimator):
         -------
         score : float
         """
-        expected = self._expected(X)
+        # Log-odds rank as probabilities do, and change sign exactly.
+        expected = self._linear(X)
+        name = type(self).__name__
+        weights = sample_weight
+        if self._pairs:
+            y = check_pair_target(y, task=self.task_, n_samples=len(expected), caller=name).values
+            about = 0.5 if self.task_ == "classification" else 0.0
+            y, expected = mirrored(y, about=about), mirrored(expected)
+            weights = None if sample_weight is None else np.tile(sample_weight, 2)
+        elif self.task_ == "classification":
+            y = self._is_second_class(y)
+        score = r2_score if self.task_ == "regression" else roc_auc_score
+        return float(score(y, expected, sample_weight=weights))
+
+    def _is_second_class(self, y):
         y = column_or_1d(y, warn=True)
-        if self.task_ == "regression":
-            return float(r2_score(y, expected, sample_weight=sample_weight))
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
             raise ValueError(
                 f"{type(self).__name__} was fitted on two classes, but y has {len(unknown)} "
                 "other label(s): score it on the same classes."
             )
-        positive = y == self.classes_[1]
-        return float(roc_auc_score(positive, expected, sample_weight=sample_weight))
+        return y == self.classes_[1]
 
     def transform(self, X):
         """Keep the columns of the significant hypotheses.
@@ -464,24 +495,3 @@ class HypothesisValidator(TablesMixin, SelectorMixin, BaseEstimator):
             tags.estimator_type = "regressor"
             tags.regressor_tags = RegressorTags()
         return tags
-
-
-def _scores(predictor, rows, random_state):
-    """Score the regression in-sample and cross-fitted, and the covariates alone beside it."""
-    name, score = ("auc", roc_auc_score) if predictor.classification else ("r2", r2_score)
-    options = {
-        "classification": predictor.classification,
-        "groups": rows.groups,
-        # An integer, so that folds and resamples are the same with and without hypotheses.
-        "random_state": random_state.randint(np.iinfo(np.int32).max),
-    }
-
-    def cross_fitted(design):
-        return held_out_score(cross_fit(design, rows.y, **options), rows.y, **options)
-
-    in_sample = float(score(rows.y, predictor.predict(rows.design)))
-    point, low, high = cross_fitted(rows.design)
-    scores = {name: in_sample, f"{name}_cv": point, f"{name}_cv_ci": (low, high)}
-    if rows.covariates.shape[1]:
-        scores[f"{name}_cv_covariates"] = cross_fitted(rows.covariates.to_numpy())[0]
-    return scores

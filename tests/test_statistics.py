@@ -47,10 +47,11 @@ def test_separation_of_pairs_has_effect_and_p_value_on_one_scale():
     rng = np.random.default_rng(0)
     pairs = rng.integers(-1, 2, 400).astype(float)
     y = 0.3 * pairs + rng.normal(size=400)
-    result = separation(pairs, y)
-    expected = stats.linregress(pairs, y)
-    assert result.score == pytest.approx(expected.slope, abs=1e-10)
-    assert result.pvalue == pytest.approx(expected.pvalue, abs=1e-10)
+    result = separation(pairs, y, intercept=False)
+    expected = sm.OLS(y, pairs).fit()
+    assert result.score == pytest.approx(expected.params[0], abs=1e-10)
+    assert result.score == pytest.approx(np.mean((y * pairs)[pairs != 0]), abs=1e-10)
+    assert result.pvalue == pytest.approx(expected.pvalues[0], abs=1e-10)
     assert np.isnan(result.welch_pvalue)
 
 
@@ -58,9 +59,9 @@ def test_separation_of_a_constant_annotation_is_unknown():
     assert np.isnan(separation(np.ones(10), np.arange(10.0))).all()
 
 
-def test_presence_is_above_zero_unless_annotations_are_signed():
+def test_presence_is_above_zero_and_of_pairs_signed():
     np.testing.assert_array_equal(presence(np.array([[-0.5, 2.0, 0.0]])), [[0, 1, 0]])
-    np.testing.assert_array_equal(presence(np.array([[-1.0, 1.0, 0.0]])), [[-1, 1, 0]])
+    np.testing.assert_array_equal(presence(np.array([[-1.0, 0.5, 0.0]]), pairs=True), [[-1, 1, 0]])
 
 
 # Corrections
