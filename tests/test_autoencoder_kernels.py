@@ -112,7 +112,12 @@ def test_loss_and_gradients_equal_the_dense_reference(variant):
         if other.grad is None:
             assert parameter.grad is None, name
             continue
-        torch.testing.assert_close(parameter.grad, other.grad, rtol=1e-10, atol=1e-12, msg=name)
+        expected_grad = other.grad
+        if name == "decoder_weight":
+            # The rows keep their length, so only the tangent part is asked for.
+            along = (other.grad * other).sum(dim=1, keepdim=True).detach()
+            expected_grad = other.grad - along * other.detach()
+        torch.testing.assert_close(parameter.grad, expected_grad, rtol=1e-10, atol=1e-12, msg=name)
 
 
 @pytest.mark.parametrize("n_neurons, k", [(64, 4), (256, 8), (261, 8), (1024, 32), (40, 40)])
@@ -158,7 +163,7 @@ def test_batch_topk_never_keeps_what_would_not_fire():
 
 def test_levels_split_each_row_by_the_shortest_prefix_that_holds_the_neuron():
     pattern = kernels.topk_pattern(
-        torch.tensor([[9.0, 0, 8, 0, 7, 0], [0.0, 0, 0, 9, 8, 7]]), 3, ascending=True
+        torch.tensor([[9.0, 0, 8, 0, 7, 0], [0.0, 0, 0, 9, 8, 7]]), 3
     )
     levels = pattern.in_levels(torch.tensor([2, 4, 6]))
     assert levels.bags.tolist() == [0, 1, 2, 4, 5, 5]

@@ -41,13 +41,46 @@ def encode(source, weights, *, k, threshold, signed, device, caller):
     device = resolve_device(device, caller)
     module = SparseAutoencoder(weights, Settings(k=k, signed=signed)).eval().to(device)
     chunk = max(1, N_ENTRIES_PER_CHUNK // n_neurons)
+    values, neurons = Growing(np.float32), Growing(np.int32)
+    counts = np.zeros(len(source) + 1, np.int64)
     with torch.no_grad(), threads_for(min(chunk, len(source)), source.n_features, n_neurons):
-        parts = [_encode_chunk(module, rows, threshold, device) for _, rows in source.blocks(chunk)]
-    values, neurons, counts = (np.concatenate(part) for part in zip(*parts, strict=True))
-    indptr = np.concatenate([[0], np.cumsum(counts)])
+        for start, rows in source.blocks(chunk):
+            found = _encode_chunk(module, rows, threshold, device)
+            values.extend(found[0])
+            neurons.extend(found[1])
+            counts[start + 1 : start + 1 + len(rows)] = found[2]
+    indptr = counts.cumsum(out=counts)
     if indptr[-1] < np.iinfo(np.int32).max:
         indptr = indptr.astype(np.int32)
-    return sparse.csr_array((values, neurons, indptr), shape=(len(source), n_neurons))
+    parts = values.finished(), neurons.finished(), indptr
+    return sparse.csr_array(parts, shape=(len(source), n_neurons))
+
+
+class Growing:
+    """An array that is extended at its end, in place: parts to be joined would need twice the room.
+
+    Parameters
+    ----------
+    dtype : numpy dtype
+    """
+
+    def __init__(self, dtype):
+        self.array = np.empty(0, dtype)
+        self.length = 0
+
+    def extend(self, values):
+        """Append values."""
+        end = self.length + len(values)
+        if end > len(self.array):
+            # Large memory is moved by its pages, not by its bytes.
+            self.array.resize(end + end // 8, refcheck=False)
+        self.array[self.length : end] = values
+        self.length = end
+
+    def finished(self):
+        """Give the array without what is unused."""
+        self.array.resize(self.length, refcheck=False)
+        return self.array
 
 
 def _encode_chunk(module, X, threshold, device):

@@ -14,9 +14,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-# Neurons a group when the largest of a row are looked for: measured with 256 to 4,096 neurons.
-GROUP_SIZE = 8
-
+from .largest import largest_of_rows
 
 @dataclass(frozen=True, eq=False)
 class Pattern:
@@ -83,12 +81,13 @@ def _stable_order(numbers, n):
 
 
 def _offsets(sorted_or_not, n):
-    offsets = torch.zeros(n + 1, dtype=torch.long, device=sorted_or_not.device)
-    torch.cumsum(torch.bincount(sorted_or_not, minlength=n), 0, out=offsets[1:])
-    return offsets
+    # Not bincount, which would make a GPU wait for the host.
+    counts = torch.zeros(n + 1, dtype=torch.long, device=sorted_or_not.device)
+    counts.index_add_(0, sorted_or_not + 1, torch.ones_like(sorted_or_not))
+    return counts.cumsum_(0)
 
 
-def topk_pattern(scores, k, *, ascending=False):
+def topk_pattern(scores, k):
     """Select the k largest scores of each row.
 
     Parameters
@@ -97,41 +96,18 @@ def topk_pattern(scores, k, *, ascending=False):
 
     k : int
 
-    ascending : bool, default=False
-        Whether the neurons of a row come in ascending order.
-
     Returns
     -------
     pattern : Pattern
+        The neurons of a row are ascending.
     """
     n_rows, n_neurons = scores.shape
-    neurons = _largest_of_rows(scores, k)
-    if ascending:
-        neurons = neurons.sort(dim=1).values
     bags, offsets = _even_bags(n_rows, k, scores.device)
-    return Pattern(bags, neurons.reshape(-1), offsets, n_neurons)
-
-
-def _largest_of_rows(scores, k):
-    """Find the k largest of each row, on a CPU among the k groups with the largest maxima.
-
-    The k largest lie in the k groups of neurons whose maxima are largest, and looking through
-    these takes less time than ordering a whole row. The result is exact.
-    """
-    n_neurons = scores.shape[1]
-    width = n_neurons // GROUP_SIZE
-    if scores.device.type != "cpu" or width < 4 * k:
-        return torch.topk(scores, k, dim=1, sorted=False).indices
-    # Neurons ``width`` apart form a group, so that maxima are taken over whole vectors.
-    grouped = scores[:, : width * GROUP_SIZE].unflatten(1, (GROUP_SIZE, width))
-    groups = torch.topk(grouped.amax(dim=1), k, dim=1, sorted=False).indices
-    members = torch.arange(0, width * GROUP_SIZE, width).unsqueeze(1)
-    candidates = (groups.unsqueeze(1) + members).flatten(1)
-    if width * GROUP_SIZE < n_neurons:
-        rest = torch.arange(width * GROUP_SIZE, n_neurons).expand(len(scores), -1)
-        candidates = torch.cat([candidates, rest], dim=1)
-    chosen = torch.topk(scores.gather(1, candidates), k, dim=1, sorted=False).indices
-    return candidates.gather(1, chosen)
+    if scores.device.type == "cpu":
+        neurons = largest_of_rows(scores, k) - bags * n_neurons
+    else:
+        neurons = torch.topk(scores, k, dim=1, sorted=False).indices.sort(dim=1).values.flatten()
+    return Pattern(bags, neurons, offsets, n_neurons)
 
 
 @functools.lru_cache(maxsize=8)
@@ -163,7 +139,10 @@ def batch_topk_pattern(scores, k):
         chosen = torch.topk(flat, n_wanted, sorted=False).indices
     else:
         chosen = candidates[torch.topk(flat[candidates], n_wanted, sorted=False).indices]
-    return _pattern_of_flat(chosen[flat[chosen] > 0].sort().values, n_rows, n_neurons)
+    if flat.device.type == "cpu":
+        # On a GPU their number would have to travel to the host; there they are kept as zeros.
+        chosen = chosen[flat[chosen] > 0]
+    return _pattern_of_flat(chosen.sort().values, n_rows, n_neurons)
 
 
 def _candidates(flat, n_wanted, *, n_sampled=20_000):
@@ -215,15 +194,19 @@ class _Encode(torch.autograd.Function):
     def forward(ctx, weight, bias, input_bias, centred, dense, pattern):
         ctx.pattern = pattern
         ctx.save_for_backward(weight, centred)
-        return dense.reshape(-1)[pattern.bags * pattern.n_neurons + pattern.neurons]
+        if dense is None:
+            return _sampled_product(pattern, centred, weight) + bias.index_select(
+                0, pattern.neurons
+            )
+        positions = pattern.bags * pattern.n_neurons + pattern.neurons
+        return dense.reshape(-1).index_select(0, positions)
 
     @staticmethod
     def backward(ctx, grad):
         weight, centred = ctx.saved_tensors
         order, bags, offsets = ctx.pattern.by_neuron
-        grad = grad.index_select(0, order)
-        grad_weight = _bag_sums(bags, offsets, centred, grad)
-        grad_bias = _bag_sums(bags, offsets, centred.new_ones(len(centred), 1), grad)[:, 0]
+        grad_weight = _bag_sums(bags, offsets, centred, grad.index_select(0, order))
+        grad_bias = _sums_by_neuron(grad, ctx.pattern)
         # The input bias moves every row alike, so its gradient needs the column sums alone.
         return grad_weight, grad_bias, -(grad_bias @ weight), None, None, None
 
@@ -238,8 +221,9 @@ def encode(weight, bias, input_bias, centred, dense, pattern):
     centred : Tensor of shape (n_rows, d)
         Rows less the input bias.
 
-    dense : Tensor of shape (n_rows, M)
-        ``centred @ weight.T + bias``, computed without a graph.
+    dense : Tensor of shape (n_rows, M) or None
+        ``centred @ weight.T + bias``, computed without a graph. None: they are computed here,
+        for the pattern alone.
 
     pattern : Pattern
 
@@ -254,8 +238,8 @@ class _Decode(torch.autograd.Function):
     """Weighted sums of decoder rows."""
 
     @staticmethod
-    def forward(ctx, values, weight, pattern):
-        ctx.pattern = pattern
+    def forward(ctx, values, weight, pattern, unit_rows):
+        ctx.pattern, ctx.unit_rows = pattern, unit_rows
         ctx.save_for_backward(values, weight)
         return _bag_sums(pattern.neurons, pattern.offsets, weight, values)
 
@@ -263,16 +247,17 @@ class _Decode(torch.autograd.Function):
     def backward(ctx, grad):
         values, weight = ctx.saved_tensors
         grad = grad.contiguous()
-        grad_values = grad_weight = None
-        if ctx.needs_input_grad[0]:
-            grad_values = _sampled_product(ctx.pattern, grad, weight, values)
-        if ctx.needs_input_grad[1]:
-            order, bags, offsets = ctx.pattern.by_neuron
-            grad_weight = _bag_sums(bags, offsets, grad, values.index_select(0, order))
-        return grad_values, grad_weight, None
+        grad_values = _sampled_product(ctx.pattern, grad, weight)
+        order, bags, offsets = ctx.pattern.by_neuron
+        grad_weight = _bag_sums(bags, offsets, grad, values.index_select(0, order))
+        if ctx.unit_rows:
+            # The products of gradient and weight, row by row, are sums of few known terms.
+            along = _sums_by_neuron(values * grad_values, ctx.pattern)
+            grad_weight.addcmul_(along.unsqueeze(1), weight, value=-1)
+        return grad_values, grad_weight, None, None
 
 
-def decode(values, weight, pattern):
+def decode(values, weight, pattern, *, unit_rows=False):
     """Reconstruct each bag from its active neurons.
 
     Parameters
@@ -283,11 +268,15 @@ def decode(values, weight, pattern):
 
     pattern : Pattern
 
+    unit_rows : bool, default=False
+        Whether the rows of the weight are to keep their length of one. Its gradient then lacks
+        the part that would only change lengths (2406.04093): g - (g . w) w for a row w.
+
     Returns
     -------
     sums : Tensor of shape (n_bags, d)
     """
-    return _Decode.apply(values, weight, pattern)
+    return _Decode.apply(values, weight, pattern, unit_rows)
 
 
 class _SquaredError(torch.autograd.Function):
@@ -335,22 +324,31 @@ def _bag_sums(numbers, offsets, rows, values):
     """Weighted sums of numbered rows, one for each bag."""
     return functional.embedding_bag(
         numbers,
-        rows,
+        # Whatever a gradient would need is prepared for rows that require one.
+        rows.detach(),
         offsets,
         mode="sum",
-        per_sample_weights=values,
+        per_sample_weights=values.detach(),
         include_last_offset=True,
     )
 
 
-def _sampled_product(pattern, left, right, like):
+def _sums_by_neuron(values, pattern):
+    """Sums of the values of each neuron, always in the same order."""
+    order, _, offsets = pattern.by_neuron
+    column = values.unsqueeze(1)
+    return _bag_sums(order, offsets, column, torch.ones_like(values))[:, 0]
+
+
+def _sampled_product(pattern, left, right):
     """``(left @ right.T)`` at the entries of the pattern alone."""
-    if len(pattern.neurons) == 0:
-        return like.new_zeros(0)
+    zeros = left.new_zeros(len(pattern.neurons))
+    if len(zeros) == 0:
+        return zeros
     shape = (len(pattern.offsets) - 1, pattern.n_neurons)
     _silence_beta_warning()
     mask = torch.sparse_csr_tensor(
-        pattern.offsets, pattern.neurons, torch.zeros_like(like), shape, check_invariants=False
+        pattern.offsets, pattern.neurons, zeros, shape, check_invariants=False
     )
     return torch.sparse.sampled_addmm(mask, left, right.T, beta=0).values()
 

@@ -39,7 +39,8 @@ class SparseAutoencoder(nn.Module):
             self.readout_weight.requires_grad_(False)
             self.readout_bias.requires_grad_(False)
         n_neurons = len(self.encoder_weight)
-        self.register_buffer("steps_since_active", torch.zeros(n_neurons, dtype=torch.long))
+        self.n_steps = 0
+        self.register_buffer("last_fired", torch.zeros(n_neurons, dtype=torch.long))
         self.register_buffer(
             "prefix_lengths", torch.tensor(settings.prefix_lengths, dtype=torch.long)
         )
@@ -84,11 +85,7 @@ class SparseAutoencoder(nn.Module):
             return kernels.threshold_pattern(scores, threshold)
         if self.settings.batch_topk:
             return kernels.batch_topk_pattern(scores, self.settings.k)
-        return kernels.topk_pattern(
-            scores,
-            self.settings.k,
-            ascending=bool(self.settings.prefix_lengths) or not self.training,
-        )
+        return kernels.topk_pattern(scores, self.settings.k)
 
     def code(self, centred, dense, pattern):
         """Give the values of the active neurons, differentiable in the encoder.
@@ -112,7 +109,7 @@ class SparseAutoencoder(nn.Module):
 
     def decode(self, code):
         """Reconstruct the rows less the input bias: Tensor of shape (n_bags, d)."""
-        return kernels.decode(code.values, self.decoder_weight, code.pattern)
+        return kernels.decode(code.values, self.decoder_weight, code.pattern, unit_rows=True)
 
     def read_out(self, code):
         """Predict the standardised target: Tensor of shape (n_rows, n_targets)."""
@@ -121,28 +118,20 @@ class SparseAutoencoder(nn.Module):
     @torch.no_grad()
     def count_step(self, code):
         """Take note of which neurons fired in a training step."""
-        fired = torch.zeros_like(self.steps_since_active, dtype=code.values.dtype)
-        fired.scatter_reduce_(0, code.pattern.neurons, code.values.abs().detach(), "amax")
-        self.steps_since_active += 1
-        self.steps_since_active.masked_fill_(fired > 0, 0)
+        self.n_steps += 1
+        fired = (code.values != 0) * self.n_steps
+        self.last_fired.scatter_reduce_(0, code.pattern.neurons, fired, "amax")
 
-    @torch.no_grad()
-    def keep_gradient_tangent(self):
-        """Drop the part of the decoder's gradient that would only change row lengths."""
-        # Blocks that stay in the cache: a temporary as large as the decoder costs more in
-        # page faults than the arithmetic.
-        n_rows = max(1, BLOCK_SIZE // self.decoder_weight.shape[1])
-        blocks = zip(
-            self.decoder_weight.grad.split(n_rows), self.decoder_weight.split(n_rows), strict=True
-        )
-        for grad, rows in blocks:
-            grad.addcmul_(torch.linalg.vecdot(grad, rows).unsqueeze(1), rows, value=-1)
+    def is_dead(self):
+        """Tell which neurons have been silent for too long: bool Tensor of shape (M,)."""
+        return self.n_steps - self.last_fired > self.settings.dead_after
 
     @torch.no_grad()
     def normalise_decoder(self):
         """Bring the decoder's rows back to unit length."""
-        norms = torch.linalg.vector_norm(self.decoder_weight, dim=1, keepdim=True)
-        self.decoder_weight.div_(norms)
+        # In blocks that stay in the cache between the two passes.
+        for rows in self.decoder_weight.split(max(1, BLOCK_SIZE // self.decoder_weight.shape[1])):
+            rows.div_(torch.linalg.vector_norm(rows, dim=1, keepdim=True))
 
     def weights(self):
         """Copy the parameters out as arrays: Weights."""

@@ -57,10 +57,9 @@ class AutoencoderNet(NeuralNet):
     def train_step(self, batch, **fit_params):
         """Take one step of the optimiser."""
         self.module_.train()
-        self.optimizer_.zero_grad(set_to_none=True)
+        self.module_.zero_grad(set_to_none=True)
         step = batch_loss(self.module_, *self._on_device(batch), self.dead_)
         step.loss.backward()
-        self.module_.keep_gradient_tangent()
         self._clip()
         self.optimizer_.step()
         self.module_.normalise_decoder()
@@ -93,7 +92,7 @@ class AutoencoderNet(NeuralNet):
         if self.module_.settings.target_coef:
             self.history.record(f"{prefix}_target_error", target_error)
         if training:
-            self.history.record("dead_fraction", self._is_dead().float().mean().item())
+            self.history.record("dead_fraction", self.module_.is_dead().float().mean().item())
 
     def _on_device(self, batch):
         return tuple(part.to(self.device, non_blocking=True) for part in batch)
@@ -101,15 +100,15 @@ class AutoencoderNet(NeuralNet):
     def _clip(self):
         if self.clip_grad is None:
             return
-        norm = torch.nn.utils.get_total_norm([p.grad for p in self.trained_])
-        # Reading the norm saves a pass over all gradients, but would stall a GPU.
-        if norm.device.type != "cpu" or norm > self.clip_grad:
-            torch.nn.utils.clip_grads_with_norm_(self.trained_, self.clip_grad, norm)
-
-    def _is_dead(self):
-        return self.module_.steps_since_active > self.module_.settings.dead_after
+        gradients = [p.grad.flatten() for p in self.trained_]
+        norm = torch.stack([torch.dot(grad, grad) for grad in gradients]).sum().sqrt()
+        # The optimiser divides by it as it goes, which saves a pass over all gradients. Reading
+        # the norm may save the division too, but would stall a GPU.
+        self.optimizer_.grad_scale = (norm / self.clip_grad).clamp(min=1)
+        if norm.device.type == "cpu" and norm <= self.clip_grad:
+            self.optimizer_.grad_scale = None
 
     def _count_dead(self):
         self.n_steps_ += 1
         if self.module_.settings.aux_coef and self.n_steps_ % STEPS_BETWEEN_DEATH_CHECKS == 0:
-            self.dead_ = self._is_dead().nonzero().squeeze(1)
+            self.dead_ = self.module_.is_dead().nonzero().squeeze(1)
