@@ -20,6 +20,7 @@ from .autoencoder.fitting import (
     warn_of_what_misleads,
     weights_of,
 )
+from .autoencoder.source import unexplained
 
 # What a fit sets or not, depending on the parameters and on y.
 OPTIONAL_ATTRIBUTES = ("classes_", "readout_weight_", "readout_bias_", "_optimizer")
@@ -104,6 +105,11 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
 
     device : str, default="auto"
         Device of torch that trains and encodes. "auto": a CUDA GPU where there is one.
+
+    encoder_precision : {"float32", "tf32", "bfloat16"}, default="float32"
+        Precision of the product that chooses the active neurons in training, the one large
+        product of a step. Their values and all gradients are float32 whatever it is, and so are
+        validation and ``transform``. "tf32" makes a difference on a CUDA GPU only.
 
     random_state : int, RandomState instance or None, default=None
         First weights, held-out rows and order of the batches. An int gives the same result,
@@ -216,6 +222,7 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
         "clip_grad": [Interval(Real, 0, None, closed="neither"), None],
         "sparse_output": ["boolean"],
         "device": [str],
+        "encoder_precision": [StrOptions({"float32", "tf32", "bfloat16"})],
         "random_state": ["random_state"],
         "warm_start": ["boolean"],
         "callbacks": [list, tuple, None],
@@ -244,6 +251,7 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
         clip_grad=1.0,
         sparse_output=False,
         device="auto",
+        encoder_precision="float32",
         random_state=None,
         warm_start=False,
         callbacks=None,
@@ -268,6 +276,7 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
         self.clip_grad = clip_grad
         self.sparse_output = sparse_output
         self.device = device
+        self.encoder_precision = encoder_precision
         self.random_state = random_state
         self.warm_start = warm_start
         self.callbacks = callbacks
@@ -405,19 +414,11 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         source = checked_source(self, X, reset=False)
         codes = self._codes(source)
-        error = sum(
-            np.square(
-                rows - self._decoded(codes[start : start + len(rows)]), dtype=np.float64
-            ).sum()
-            for start, rows in source.blocks()
+        return 1 - unexplained(
+            source,
+            lambda start, stop: self._decoded(codes[start:stop]),
+            f"{type(self).__name__}.score",
         )
-        total = len(source) * source.root_variance() ** 2
-        if total == 0:
-            raise ValueError(
-                f"{type(self).__name__}.score needs at least two different rows in X: the "
-                "variance is zero."
-            )
-        return float(1 - error / total)
 
     def save(self, path):
         """Save the fitted autoencoder as one safetensors file, its parameters as JSON in it.

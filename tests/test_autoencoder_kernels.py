@@ -132,6 +132,84 @@ def test_topk_keeps_exactly_the_largest_of_each_row(n_neurons, k):
     assert all(len(row.unique()) == k for row in pattern.neurons.view(200, k))
 
 
+@pytest.mark.parametrize(
+    "scores",
+    [
+        np.zeros((30, 64)),
+        np.full((30, 64), -np.inf),
+        np.repeat(np.arange(64.0)[None] // 3, 30, axis=0),
+        np.where(np.arange(30)[:, None] == 3, np.nan, np.arange(64.0)),
+    ],
+    ids=["equal", "infinite", "tied at the border", "a row of NaN"],
+)
+@pytest.mark.parametrize("k", [1, 2, 63, 64])
+def test_topk_keeps_k_neurons_a_row_whatever_the_scores(scores, k):
+    pattern = kernels.topk_pattern(torch.from_numpy(scores), k)
+    neurons = pattern.neurons.view(30, k)
+    assert (neurons.diff(dim=1) > 0).all() and neurons.min() >= 0 and neurons.max() < 64
+    chosen = np.take_along_axis(scores, neurons.numpy(), axis=1)
+    expected = np.partition(scores, -k, axis=1)[:, -k:]
+    np.testing.assert_array_equal(np.sort(chosen, axis=1), np.sort(expected, axis=1))
+
+
+def test_topk_leaves_the_scores_alone():
+    for n_neurons in (20, 256):
+        scores = torch.randn(10, n_neurons)
+        before = scores.clone()
+        kernels.topk_pattern(scores, 8)
+        assert torch.equal(scores, before)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
+def test_a_lower_precision_selects_and_computes_nothing_else(precision, variant):
+    rng = np.random.default_rng(1)
+    settings = Settings(**{"k": K, **VARIANTS[variant], "encoder_precision": precision})
+    dead = DEAD if settings.aux_coef else DEAD[:0]
+    x, y = (torch.from_numpy(rng.normal(size=(B, n)).astype(np.float32)) for n in (D, 2))
+    rough = random_module(settings).float()
+    exact = random_module(Settings(**{"k": K, **VARIANTS[variant]})).float()
+
+    # The same neurons, hardly any excepted.
+    chosen = [
+        set(zip(pattern.bags.tolist(), pattern.neurons.tolist(), strict=True))
+        for pattern in (module.pattern(module(x)[1]) for module in (rough, exact))
+    ]
+    assert len(chosen[0] & chosen[1]) > 0.97 * len(chosen[1])
+
+    # Given its choice, values and gradients are those of float32.
+    chosen_by_rough = rough(x)[1]
+    exact.forward = lambda x: (x - exact.input_bias.detach(), chosen_by_rough)
+    exact._selects_roughly = lambda: True
+    losses = [batch_loss(module, x, y, dead).loss for module in (rough, exact)]
+    for loss in losses:
+        loss.backward()
+    torch.testing.assert_close(*losses, rtol=1e-6, atol=0)
+    for ours, theirs in zip(rough.parameters(), exact.parameters(), strict=True):
+        if theirs.grad is not None:
+            torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5, atol=1e-6)
+
+    # Nothing but training is rough.
+    rough.eval(), exact.eval()
+    del exact.forward, exact._selects_roughly
+    assert torch.equal(rough(x)[1], exact(x)[1])
+
+
+def test_values_computed_for_a_pattern_alone_are_those_of_the_dense_product():
+    module = random_module(Settings(k=K))
+    x = torch.from_numpy(np.random.default_rng(1).normal(size=(B, D)))
+    centred, dense = module(x)
+    pattern = module.pattern(dense)
+    parameters = module.encoder_weight, module.encoder_bias, module.input_bias
+    gradients = []
+    for known in (dense, None):
+        values = kernels.encode(*parameters, centred, known, pattern)
+        torch.testing.assert_close(values, dense[pattern.bags, pattern.neurons], rtol=1e-12, atol=0)
+        gradients.append(torch.autograd.grad(values.square().sum(), parameters))
+    for first, second in zip(*gradients, strict=True):
+        torch.testing.assert_close(first, second, rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize("shape, k", [((64, 50), 4), ((600, 300), 8), ((512, 512), 1)])
 def test_batch_topk_keeps_exactly_the_largest_of_the_batch(shape, k):
     scores = torch.from_numpy(np.random.default_rng(0).normal(size=shape))
@@ -162,9 +240,7 @@ def test_batch_topk_never_keeps_what_would_not_fire():
 
 
 def test_levels_split_each_row_by_the_shortest_prefix_that_holds_the_neuron():
-    pattern = kernels.topk_pattern(
-        torch.tensor([[9.0, 0, 8, 0, 7, 0], [0.0, 0, 0, 9, 8, 7]]), 3
-    )
+    pattern = kernels.topk_pattern(torch.tensor([[9.0, 0, 8, 0, 7, 0], [0.0, 0, 0, 9, 8, 7]]), 3)
     levels = pattern.in_levels(torch.tensor([2, 4, 6]))
     assert levels.bags.tolist() == [0, 1, 2, 4, 5, 5]
     assert levels.offsets.tolist() == [0, 1, 2, 3, 3, 4, 6]

@@ -215,6 +215,22 @@ def test_usual_sizes_warn_of_nothing(variant, parameters, rows):
         make(**{"n_epochs": 6, **VARIANTS[variant], **parameters}).fit(rows)
 
 
+# Precision of the product that selects
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
+@pytest.mark.parametrize("variant", ["topk", "both"])
+def test_a_lower_precision_of_the_encoder_trains_as_well(precision, variant, rows, new_rows):
+    import torch
+
+    before = torch.get_float32_matmul_precision()
+    exact = make(**VARIANTS[variant]).fit(rows)
+    rough = make(encoder_precision=precision, **VARIANTS[variant]).fit(rows)
+    assert torch.get_float32_matmul_precision() == before
+    assert rough.components_.dtype == rough.transform(rows).dtype == np.float32
+    assert rough.score(new_rows) == pytest.approx(exact.score(new_rows), abs=0.02)
+
+
 # Tensors
 
 

@@ -65,3 +65,14 @@ def threads_for(n_rows, n_features, n_neurons):
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def tf32_allowed():
+    """Let GPUs multiply float32 matrices in TF32 inside the block."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

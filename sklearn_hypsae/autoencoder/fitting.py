@@ -216,6 +216,7 @@ def settings_of(parameters, sizes):
         multi_coef=parameters["multi_coef"],
         dead_after=parameters["dead_neuron_threshold_steps"],
         target_coef=parameters["target_coef"],
+        encoder_precision=parameters["encoder_precision"],
     )
 
 

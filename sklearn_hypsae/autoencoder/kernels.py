@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from .largest import largest_of_rows
 
+
 @dataclass(frozen=True, eq=False)
 class Pattern:
     """Which neurons are active in which bag, in CSR order.

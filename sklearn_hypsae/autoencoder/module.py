@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from . import kernels
+from .devices import tf32_allowed
 from .records import Weights
 
 BLOCK_SIZE = 2**18
@@ -59,7 +60,17 @@ class SparseAutoencoder(nn.Module):
         """
         with torch.no_grad():
             centred = x - self.input_bias
-            return centred, torch.addmm(self.encoder_bias, centred, self.encoder_weight.T)
+            operands = self.encoder_bias, centred, self.encoder_weight.T
+            if not self._selects_roughly():
+                return centred, torch.addmm(*operands)
+            if self.settings.encoder_precision == "bfloat16":
+                operands = (operand.bfloat16() for operand in operands)
+            with tf32_allowed():
+                return centred, torch.addmm(*operands).float()
+
+    def _selects_roughly(self):
+        """Whether the dense product only selects neurons, whose values are computed again."""
+        return self.training and self.settings.encoder_precision != "float32"
 
     def scores(self, dense):
         """By what neurons compete: the pre-activation, or its magnitude if signed."""
@@ -102,9 +113,9 @@ class SparseAutoencoder(nn.Module):
         -------
         code : Code
         """
-        values = kernels.encode(
-            self.encoder_weight, self.encoder_bias, self.input_bias, centred, dense, pattern
-        )
+        parameters = self.encoder_weight, self.encoder_bias, self.input_bias
+        known = None if self._selects_roughly() else dense
+        values = kernels.encode(*parameters, centred, known, pattern)
         return Code(values if self.settings.signed else values.relu(), pattern)
 
     def decode(self, code):

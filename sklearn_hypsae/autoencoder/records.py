@@ -24,6 +24,7 @@ class Settings:
     multi_coef: float = 0.0
     dead_after: int = 256
     target_coef: float = 0.0
+    encoder_precision: str = "float32"
 
 
 class Weights(NamedTuple):

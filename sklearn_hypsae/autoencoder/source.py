@@ -105,3 +105,35 @@ def as_shards(X):
         return None
     are_matrices = all(isinstance(shard, np.ndarray) and shard.ndim == 2 for shard in X)
     return list(X) if are_matrices else None
+
+
+def unexplained(source, reconstruct, caller):
+    """Fraction of variance unexplained: squared error over squared distances to the mean row.
+
+    Parameters
+    ----------
+    source : Source
+
+    reconstruct : callable
+        Gives the reconstruction of the rows from one position to another.
+
+    caller : str
+        Method that asks, named in the error.
+
+    Returns
+    -------
+    fvu : float
+
+    Raises
+    ------
+    ValueError
+        If the rows are all the same.
+    """
+    total = len(source) * source.root_variance() ** 2
+    if total == 0:
+        raise ValueError(f"{caller} needs at least two different rows in X: the variance is zero.")
+    error = sum(
+        np.square(rows - reconstruct(start, start + len(rows)), dtype=np.float64).sum()
+        for start, rows in source.blocks()
+    )
+    return float(error / total)

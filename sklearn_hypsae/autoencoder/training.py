@@ -268,6 +268,7 @@ def calibrated_threshold(module, X, *, n_rows=65536):
     -------
     threshold : float
     """
+    module.eval()
     X = X[:n_rows]
     k = module.settings.k
     tops = []
