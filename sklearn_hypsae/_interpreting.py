@@ -189,6 +189,7 @@ def check_combinations(
     scoring_metric,
     interpretation_prompt,
     annotation_prompt,
+    refinement_prompt,
     **others,
 ):
     """Refuse values that are wrong only together, and templates that lack a placeholder.
@@ -198,7 +199,7 @@ def check_combinations(
     quantile_range, soft_labels, concepts_per_request, scoring_metric
         As in :class:`~sklearn_hypsae.LLMInterpreter`.
 
-    interpretation_prompt, annotation_prompt
+    interpretation_prompt, annotation_prompt, refinement_prompt
         Likewise.
 
     **others : ignored
@@ -220,9 +221,11 @@ def check_combinations(
     if annotation_prompt is not None:
         kind = "annotation of several" if concepts_per_request > 1 else "annotation"
         check_prompt(annotation_prompt, kind)
+    if refinement_prompt is not None:
+        check_prompt(refinement_prompt, "refinement")
 
 
-def warn_undescribed(estimator, n_neurons, rows, errors=()):
+def warn_undescribed(estimator, n_neurons, rows, errors=(), runner=None):
     """Name the neurons that no words were found for; refuse if that is all of them.
 
     Parameters
@@ -237,15 +240,22 @@ def warn_undescribed(estimator, n_neurons, rows, errors=()):
 
     errors : list of CompletionError
         Why requests failed.
+
+    runner : Runner, default=None
+        Of the run that they come from.
     """
     reason = "they are dead, or fire on texts that nothing sets apart"
+    advice = (
+        "; train the autoencoder on more rows or with a smaller M, or see to the language model"
+    )
     if errors:
         reason = f"they are dead, or the requests for them failed (the first: {errors[0]})"
+    if runner is not None and runner.spent is not None:
+        reason, advice = f"the budget ended (raise {_spent(runner)})", ""
     if not rows:
         raise ValueError(
             f"{type(estimator).__name__} could put none of the {n_neurons} neurons into words: "
-            f"{reason}; train the autoencoder on more rows or with a smaller M, or see to "
-            "the language model."
+            f"{reason}{advice}."
         )
     left_out = np.setdiff1d(np.arange(n_neurons), [row["neuron"] for row in rows])
     if len(left_out):
@@ -254,6 +264,13 @@ def warn_undescribed(estimator, n_neurons, rows, errors=()):
         warnings.warn(
             f"No words were found for {len(left_out)} of {n_neurons} neurons, which are left "
             f"out ({named}): {reason}.",
+            UserWarning,
+            stacklevel=5,
+        )
+    elif runner is not None and runner.spent is not None:
+        warnings.warn(
+            "All neurons were put into words, but the budget ended before all the words were "
+            f"scored on unseen texts (raise {_spent(runner)}).",
             UserWarning,
             stacklevel=5,
         )
@@ -293,10 +310,9 @@ def warn_unanswered(annotations, runner):
         return
     reasons = []
     if runner.spent is not None:
-        limit = getattr(runner, runner.spent)
         reasons.append(
             f"the budget ended with {runner.n_unsent} requests not answered (raise "
-            f"{runner.spent}, now {limit})"
+            f"{_spent(runner)})"
         )
     if runner.errors:
         reasons.append(
@@ -309,6 +325,10 @@ def warn_unanswered(annotations, runner):
         UserWarning,
         stacklevel=5,
     )
+
+
+def _spent(runner):
+    return f"{runner.spent}, now {getattr(runner, runner.spent)}"
 
 
 def _row(neuron, hypothesis, candidates, scores, scored_on):

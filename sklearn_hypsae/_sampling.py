@@ -131,7 +131,7 @@ def draw_examples(
     firing, silent = firing_and_silent(activation, rows)
     if callable(sampling):
         shown = [
-            tuple(np.asarray(part, int) for part in sampling(activation, rows, n_examples, rng))
+            _checked(sampling(activation, rows, n_examples, rng), len(activation))
             for _ in range(n_candidates)
         ]
         firing = rng.permutation(firing)
@@ -154,6 +154,24 @@ def draw_examples(
         np.concatenate([firing_left, silent_left]),
         np.repeat([True, False], [len(firing_left), len(silent_left)]),
     )
+
+
+def _checked(chosen, n_samples):
+    """The two arrays of row numbers that a user's sampling has to give."""
+    parts = [np.asarray(part) for part in chosen] if isinstance(chosen, tuple | list) else []
+    if len(parts) != 2 or not all(
+        part.ndim == 1
+        and len(part)
+        and part.dtype.kind in "iu"
+        and part.min() >= 0
+        and part.max() < n_samples
+        for part in parts
+    ):
+        raise ValueError(
+            "sampling has to give two arrays of row numbers, those of firing and those of silent "
+            "texts to show, each with at least one."
+        )
+    return tuple(parts)
 
 
 def _preferred(activation, firing, sampling, quantile_range, rng):
@@ -193,7 +211,9 @@ def nearest_by_tfidf(texts):
         ``(firing_rows, silent_rows) -> silent_rows``, most alike first: by cosine similarity
         of TF-IDF vectors with the mean of the firing rows.
     """
-    vectors = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b").fit_transform(texts)
+    # Signs count as words too, as texts of emoji have no others.
+    vectorizer = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\w+|[^\w\s]")
+    vectors = vectorizer.fit_transform(texts)
 
     def nearest(firing_rows, silent_rows):
         centre = np.asarray(vectors[firing_rows].mean(axis=0)).ravel()

@@ -106,8 +106,8 @@ class TextSummarizer(TransformerMixin, BaseEstimator):
     prompt : str, default=None
         Instead of :data:`sklearn_hypsae.llm.prompts.SUMMARIZE`.
 
-    max_requests : int, default=None
-        Requests that may be sent from fit on. None: any number.
+    max_requests, max_tokens_total : int, default=None
+        Requests that may be sent, and tokens that may be used, from fit on. None: any number.
 
     cache : "auto", path-like or None, default="auto"
         As for :class:`~sklearn_hypsae.LLMInterpreter`.
@@ -136,17 +136,27 @@ class TextSummarizer(TransformerMixin, BaseEstimator):
         "max_words": [Interval(Integral, 1, None, closed="left")],
         "prompt": [str, None],
         "max_requests": [Interval(Integral, 1, None, closed="left"), None],
+        "max_tokens_total": [Interval(Integral, 1, None, closed="left"), None],
         "cache": [str, HasMethods("__fspath__"), None],
         "verbose": ["verbose"],
     }
 
     def __init__(
-        self, llm, *, max_words=150, prompt=None, max_requests=None, cache="auto", verbose=False
+        self,
+        llm,
+        *,
+        max_words=150,
+        prompt=None,
+        max_requests=None,
+        max_tokens_total=None,
+        cache="auto",
+        verbose=False,
     ):
         self.llm = llm
         self.max_words = max_words
         self.prompt = prompt
         self.max_requests = max_requests
+        self.max_tokens_total = max_tokens_total
         self.cache = cache
         self.verbose = verbose
 
@@ -192,8 +202,13 @@ class TextSummarizer(TransformerMixin, BaseEstimator):
             Request(template.format(text=prompts.tagged(texts[row]), n_words=self.max_words))
             for row in long
         ]
-        limits = {"max_requests": self.max_requests, "verbose": bool(self.verbose)}
-        with running(self.usage_, cache=self.cache, **limits) as runner:
+        with running(
+            self.usage_,
+            cache=self.cache,
+            max_requests=self.max_requests,
+            max_tokens_total=self.max_tokens_total,
+            verbose=bool(self.verbose),
+        ) as runner:
             outcomes = runner.ask(
                 self._client(), requests, accept=_says_something, description="Summarising"
             )

@@ -113,8 +113,8 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
     max_tokens_total : int, default=None
         As ``max_requests``, for prompt and completion tokens together.
 
-    interpretation_prompt, annotation_prompt : str, default=None
-        Instead of ``INTERPRET``, and of ``ANNOTATE`` or ``ANNOTATE_MANY``, in
+    interpretation_prompt, annotation_prompt, refinement_prompt : str, default=None
+        Instead of ``INTERPRET``, of ``ANNOTATE`` or ``ANNOTATE_MANY``, and of ``REFINE``, in
         :mod:`sklearn_hypsae.llm.prompts`, with the same placeholders.
 
     Attributes
@@ -186,6 +186,7 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         "max_tokens_total": [Interval(Integral, 1, None, closed="left"), None],
         "interpretation_prompt": [str, None],
         "annotation_prompt": [str, None],
+        "refinement_prompt": [str, None],
     }
 
     def __init__(
@@ -215,6 +216,7 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         max_tokens_total=None,
         interpretation_prompt=None,
         annotation_prompt=None,
+        refinement_prompt=None,
     ):
         self.llm = llm
         self.annotator_llm = annotator_llm
@@ -240,6 +242,7 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         self.max_tokens_total = max_tokens_total
         self.interpretation_prompt = interpretation_prompt
         self.annotation_prompt = annotation_prompt
+        self.refinement_prompt = refinement_prompt
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, texts=None):
@@ -393,6 +396,7 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
             instructions=self.task_specific_instructions,
             prompt=self.interpretation_prompt,
             refine=self.refine,
+            refinement_prompt=self.refinement_prompt,
             max_words=self.max_words_per_example,
             options=self._request_options(),
             annotating=self._annotating(),
@@ -411,7 +415,7 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
                 sampling=self.sampling,
                 quantile_range=self.quantile_range,
             )
-        warn_undescribed(self, activations.shape[1], rows, errors)
+        warn_undescribed(self, activations.shape[1], rows, errors, runner)
         return rows
 
     def _running(self):
@@ -424,8 +428,8 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         )
 
     def _request_options(self):
-        options = (("temperature", self.temperature), ("max_tokens", self.max_tokens))
-        return tuple((name, value) for name, value in options if value is not None)
+        options = (("temperature", float, self.temperature), ("max_tokens", int, self.max_tokens))
+        return tuple((name, kind(value)) for name, kind, value in options if value is not None)
 
     def _annotating(self):
         return {

@@ -281,9 +281,13 @@ def test_refining_shows_the_mistakes_and_keeps_the_better_wording(frame):
     with LLMServer(hasty) as server:
         chat = OpenAIChat("test-model", server.url)
         found = {
-            refine: LLMInterpreter(chat, refine=refine, cache=None, random_state=0).fit(
-                frame.iloc[:, :1]
-            )
+            refine: LLMInterpreter(
+                chat,
+                refine=refine,
+                refinement_prompt="Mine. " + prompts.REFINE,
+                cache=None,
+                random_state=0,
+            ).fit(frame.iloc[:, :1])
             for refine in (False, True)
         }
     assert found[False].hypotheses_ == ["mentions an animal"]
@@ -292,6 +296,7 @@ def test_refining_shows_the_mistakes_and_keeps_the_better_wording(frame):
     assert table["candidates"][0] == ["mentions a dog", "mentions an animal"]
     assert table["f1"][0] == 1 and table["n_scoring_examples"][0] == 50
     (prompt,) = refined
+    assert prompt.startswith("Mine. ")
     missed, mistaken = prompt.split("The detector stays silent on these texts")
     assert texts_in(missed) == []
     assert any("train" in text for text in texts_in(mistaken))
@@ -375,7 +380,7 @@ def test_an_estimate_says_what_a_run_then_takes(frame):
         used = interpreter.usage_
     assert cost["transform"]["requests"] == 40 * 2
     assert cost["requests"] >= used["requests"]
-    assert 1 <= cost["prompt_tokens"] / used["prompt_tokens"] < 1.4
+    assert 1 <= cost["prompt_tokens"] / used["prompt_tokens"] < 1.5
     expected = (cost["prompt_tokens"] + 10 * cost["completion_tokens"]) / 1e6
     assert cost["money"] == pytest.approx(expected)
     assert used["money"] == pytest.approx(
@@ -413,6 +418,14 @@ def test_the_right_wording_is_chosen_in_planted_texts_even_where_the_model_often
         )
     ]
     assert len(right) == 16 and np.mean(right) >= 0.95
+
+
+def test_hard_negatives_of_texts_without_a_word(server):
+    texts = [f"\N{DOG FACE}{'!' * i}" for i in range(30)]
+    neuron = np.repeat([[1.0], [0.0]], 15, axis=0)
+    LLMInterpreter(OpenAIChat("test-model", server.url), negatives="hard", cache=None).fit(
+        neuron, texts=texts
+    )
 
 
 def test_hard_negatives_share_words_with_the_firing_texts():

@@ -97,6 +97,7 @@ def test_every_parameter_is_stored_as_given_and_has_a_constraint():
         {"max_tokens_total": 0},
         {"interpretation_prompt": 3},
         {"annotation_prompt": 3},
+        {"refinement_prompt": 3},
     ],
 )
 def test_wrong_parameters_are_named(frame, wrong):

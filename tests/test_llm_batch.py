@@ -14,6 +14,8 @@ from llm_tools import ask, truth, word_texts
 
 from sklearn_hypsae import LLMInterpreter
 from sklearn_hypsae.llm import LLMError, OpenAIBatch, OpenAIChat
+from sklearn_hypsae.llm.annotation import annotation_requests
+from sklearn_hypsae.llm.openai_batch import _BatchRun
 
 
 def batch_client(server, **options):
@@ -79,6 +81,19 @@ def test_a_killed_run_is_resumed_from_another_process(folder):
         by_id = ask(batch_client(server, batch_id="batch-0"), word_texts(30))
     np.testing.assert_array_equal(found, truth(word_texts(30)))
     np.testing.assert_array_equal(by_id, found)
+
+
+def test_a_batch_that_the_server_has_forgotten_is_submitted_again(folder):
+    texts = word_texts(5)
+    with LLMServer(WordRule({})) as server:
+        ask(batch_client(server), texts)
+        (folder / "batches").mkdir(exist_ok=True)
+        # What a run leaves behind that was killed right after it submitted.
+        run = _BatchRun(batch_client(server), None, annotation_requests(texts, ["c"])[0])
+        run.memo.write_text(json.dumps({"id": "batch-9"}))
+        found = ask(batch_client(server), texts, ["c"])
+        assert len(server.batches) == 2
+    assert np.isfinite(found).all()
 
 
 def test_what_an_expired_batch_did_not_answer_is_nan():

@@ -3,9 +3,8 @@
 import pytest
 from llm_server import concepts_in, texts_in
 
-from sklearn_hypsae.llm import (
-    prompts,
-)
+from sklearn_hypsae.llm import Request, prompts
+from sklearn_hypsae.llm._openai_protocol import read_completion
 from sklearn_hypsae.llm.annotation import annotation_requests
 from sklearn_hypsae.llm.base import without_thinking
 
@@ -115,3 +114,35 @@ def test_thinking_is_ignored_and_unfinished_thinking_is_no_answer():
     assert without_thinking("it could be</think> Yes") == "Yes"
     assert without_thinking("<think>Yes, so") == ""
     assert without_thinking(None) == ""
+
+
+def completion_of(text, request, **choice):
+    answer = {"message": {"content": text}, "finish_reason": "stop", **choice}
+    return read_completion({"choices": [answer]}, request)
+
+
+def test_free_text_that_was_cut_off_is_no_answer():
+    """Its thinking may have begun in the chat template, where no tag tells."""
+    thought = "Okay, the first group is about dogs.\n\nWait, the second"
+    assert completion_of(thought, Request("p"), finish_reason="length").text == ""
+    assert completion_of("Yes", Request("p", ("yes", "no")), finish_reason="length").text == "Yes"
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        ["Yes"],
+        ['{"', "answer", '":"', "yes", '"}'],
+        ["<think>", "no", ",", " yes", "</think>", "\n\n", "Yes", ".", " no"],
+        ["It", " depends"],
+    ],
+)
+def test_soft_labels_are_those_of_the_token_that_chooses(tokens):
+    def one(token):
+        alternatives = [{"token": token, "logprob": -1.0}, {"token": "other", "logprob": -2.0}]
+        return {"token": token, "logprob": -1.0, "top_logprobs": alternatives}
+
+    logprobs = {"content": [one(token) for token in tokens]}
+    found = completion_of("", Request("p", ("yes", "no")), logprobs=logprobs).probabilities
+    chosen = next((t for t in tokens if t.lower() == "yes"), tokens[0])
+    assert list(found) == [chosen, "other"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from llm_server import FAULTS, LLMServer, WordRule
+from llm_server import FAULTS, LLMServer, WordRule, concepts_in, texts_in
 from llm_tools import ask, truth, word_texts
 
 from sklearn_hypsae.datasets import load_movie_reviews
@@ -20,8 +20,9 @@ from sklearn_hypsae.llm import (
     Request,
     VLLMChat,
 )
-from sklearn_hypsae.llm.annotation import annotation_requests
+from sklearn_hypsae.llm.annotation import annotate, annotation_requests
 from sklearn_hypsae.llm.names import chat_model
+from sklearn_hypsae.llm.runner import running
 from sklearn_hypsae.llm.usage import no_usage
 
 KEY = "sk-a-very-secret-key-0123456789"
@@ -58,6 +59,28 @@ def test_several_concepts_share_a_request():
         apart = ask(chat, texts, concepts)
     assert n_together == 40
     np.testing.assert_array_equal(together, apart)
+
+
+def test_a_pair_is_asked_once_whichever_neurons_and_requests_it_belongs_to():
+    texts = word_texts(12)
+    concepts = ["mentions a dog", "mentions a cat", "mentions a text", "mentions a train"]
+    pairs = [(texts[:8], concepts[:3]), (texts[4:], concepts[2:]), (texts[:2] * 2, concepts[:1])]
+    with LLMServer(WordRule({})) as server:
+        with running(no_usage(), cache=None) as runner:
+            found = annotate(
+                runner,
+                OpenAIChat("test-model", server.url),
+                pairs,
+                description="Test",
+                per_request=2,
+            )
+        prompts = [body["messages"][0]["content"] for body in server.bodies]
+    asked = [(texts_in(p)[0], concept) for p in prompts for concept in concepts_in(p)]
+    assert len(asked) == len(set(asked)) == 8 * 3 + 8 * 2 - 4
+    rule = WordRule({})
+    for answers, (some_texts, some_concepts) in zip(found, pairs, strict=True):
+        expected = [[rule.has(c, t) for c in some_concepts] for t in some_texts]
+        np.testing.assert_array_equal(answers, expected)
 
 
 def test_requests_about_one_text_follow_each_other_and_begin_alike():
@@ -117,6 +140,13 @@ def test_options_reach_the_server():
     assert body["temperature"] == 0.5, "the client's own option wins"
     assert body["max_tokens"] == 7
     assert "extra_body" not in body and "extra_headers" not in body
+
+
+def test_the_clients_own_limit_of_an_answer_wins_under_either_name():
+    with LLMServer() as server:
+        chat = OpenAIChat("test-model", server.url, max_completion_tokens=40)
+        chat.complete([Request("Hello", options=(("max_tokens", 7),))])
+    assert server.bodies[0]["max_completion_tokens"] == 40 and "max_tokens" not in server.bodies[0]
 
 
 def test_yes_no_is_asked_as_a_structured_choice():

@@ -6,6 +6,7 @@ import email.utils
 import json
 import math
 import time
+from numbers import Integral, Real
 
 from ._http import BrokenOff, Unreachable
 from ._pool import Retry
@@ -93,13 +94,52 @@ class ChatCompletions:
         Retry, CompletionError, LLMError
         """
         structured = self.structured and bool(request.choices)
-        body = json.dumps(chat_body(self.model, request, self.options, structured, self.is_openai))
+        body = chat_body(self.model, request, self.options, structured, self.is_openai)
+        content = json.dumps(body, default=plain_number).encode()
+        answer = await self._exchange("POST", "/chat/completions", content)
+        if answer.status != 200:
+            meaning = self.meaning(answer)
+            if structured and answer.status in (400, 422) and isinstance(meaning, LLMError):
+                # The server may not know this way to hold an answer to a form.
+                self.structured = False
+                raise Retry("request", "The server cannot hold answers to a form")
+            raise meaning
+        return read_completion(_json(answer.body), request)
+
+    async def list_models(self, request):
+        """Ask which models there are.
+
+        Parameters
+        ----------
+        request : ignored
+
+        Returns
+        -------
+        completion : Completion
+            Their names, one a line; none where the server does not tell.
+
+        Raises
+        ------
+        Retry, LLMError
+            If it is not there, or refuses the key.
+        """
+        answer = await self._exchange("GET", "/models")
+        if answer.status == 401:
+            raise self.meaning(answer)
+        try:
+            listed = json.loads(answer.body)["data"] if answer.status == 200 else []
+            return Completion("\n".join(str(model["id"]) for model in listed))
+        except (ValueError, TypeError, KeyError):
+            return Completion("")
+
+    async def _exchange(self, method, path, content=b""):
+        """Send, and give the answer; what may pass on the way is a Retry."""
         try:
             async with asyncio.timeout(self.timeout):
-                answer = await self.http.request(
-                    "POST",
-                    "/chat/completions",
-                    body.encode(),
+                return await self.http.request(
+                    method,
+                    path,
+                    content,
                     headers=self.options.get("extra_headers"),
                     params=self.options.get("extra_query"),
                 )
@@ -113,14 +153,6 @@ class ChatCompletions:
             raise Retry("unreachable", detail) from None
         except BrokenOff as error:
             raise Retry("server", f"The connection broke off ({error})") from None
-        if answer.status != 200:
-            meaning = self.meaning(answer)
-            if structured and answer.status in (400, 422) and isinstance(meaning, LLMError):
-                # The server may not know this way to hold an answer to a form.
-                self.structured = False
-                raise Retry("request", "The server cannot hold answers to a form")
-            raise meaning
-        return read_completion(_json(answer.body))
 
     def meaning(self, answer):
         """Tell a refusal that may pass from one that stands.
@@ -182,7 +214,9 @@ def chat_body(model, request, options, structured, is_openai):
     if structured:
         body.update(_form(request, is_openai))
     body.update(request.options)
-    if is_openai and "max_tokens" in body:
+    if "max_completion_tokens" in options:
+        body.pop("max_tokens", None)
+    elif is_openai and "max_tokens" in body and "max_tokens" not in options:
         body["max_completion_tokens"] = body.pop("max_tokens")
     body.update(options)
     for name in ("extra_headers", "extra_query", "extra_body"):
@@ -218,7 +252,7 @@ def answer_schema(request):
     }
 
 
-def read_completion(answer):
+def read_completion(answer, request):
     """Read a completion out of the JSON of an answer.
 
     Parameters
@@ -226,9 +260,14 @@ def read_completion(answer):
     answer : object
         The JSON, of whatever form.
 
+    request : Request
+        What was asked.
+
     Returns
     -------
     completion : Completion
+        Without text where free text was cut off: it may be thinking to its end, since many
+        models' thinking begins in their chat template and is marked only where it ends.
 
     Raises
     ------
@@ -238,23 +277,74 @@ def read_completion(answer):
     try:
         choice = answer["choices"][0]
         usage = answer.get("usage") or {}
+        text = without_thinking(choice["message"].get("content"))
+        if choice.get("finish_reason") == "length" and not request.choices:
+            text = ""
         return Completion(
-            without_thinking(choice["message"].get("content")),
+            text,
             int(usage.get("prompt_tokens") or 0),
             int(usage.get("completion_tokens") or 0),
-            _first_probabilities(choice.get("logprobs")),
+            _probabilities(choice.get("logprobs"), request.choices),
         )
     except (TypeError, KeyError, IndexError, AttributeError, ValueError):
         raise Retry("server", "The server's answer had not the form of a completion") from None
 
 
-def _first_probabilities(logprobs):
-    """Probabilities of the alternatives for the first token, where they were asked for."""
+def _probabilities(logprobs, choices):
+    """Probabilities of the alternatives where the answer makes its choice, if they were sent."""
     tokens = (logprobs or {}).get("content") or []
     if not tokens:
         return None
-    alternatives = tokens[0].get("top_logprobs") or tokens[:1]
+    chosen = tokens[choosing_token([token["token"] for token in tokens], choices)]
+    alternatives = chosen.get("top_logprobs") or [chosen]
     return {token["token"]: math.exp(token["logprob"]) for token in alternatives}
+
+
+def choosing_token(tokens, choices):
+    """Find the token by which an answer makes its choice.
+
+    Parameters
+    ----------
+    tokens : list of str
+        The answer, thinking and JSON around the choice included.
+
+    choices : tuple of str
+
+    Returns
+    -------
+    position : int
+        Of the first token after the thinking that is one of the choices; else 0.
+
+    Examples
+    --------
+    >>> from sklearn_hypsae.llm._openai_protocol import choosing_token
+    >>> choosing_token(['{"', 'answer', '":"', 'no', '"}'], ("yes", "no"))
+    3
+    """
+    wanted = {choice.lower() for choice in choices}
+    position, written = None, ""
+    for number, token in enumerate(tokens):
+        written += token
+        if written.rstrip().endswith("</think>"):
+            position = None
+        elif position is None and token.strip(' \n"').lower() in wanted:
+            position = number
+    return position or 0
+
+
+def plain_number(value):
+    """Give a number, such as one of NumPy's, as one that JSON has.
+
+    Raises
+    ------
+    TypeError
+        If the value is no number.
+    """
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value)
+    raise TypeError(f"{type(value).__name__} is not a number")
 
 
 def _json(body):

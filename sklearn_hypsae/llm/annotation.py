@@ -1,5 +1,7 @@
 """Yes or no for each text and hypothesis."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from . import prompts
@@ -149,27 +151,53 @@ def annotate(runner, client, pairs, *, description, **asking):
     annotations : list of ndarray of shape (n_texts, n_hypotheses)
         1.0, 0.0 or NaN, for each entry of ``pairs``; with ``soft`` the probability of yes.
     """
+    blocks = _blocks(pairs)
     requests, places = [], []
-    for entry, (texts, hypotheses) in enumerate(pairs):
-        own_texts, own_hypotheses = _distinct(texts), _distinct(hypotheses)
-        written, where = annotation_requests(list(own_texts), list(own_hypotheses), **asking)
+    for number, block in enumerate(blocks):
+        written, where = annotation_requests(block.texts, block.hypotheses, **asking)
         requests += written
-        places += [(entry, row, group) for row, group in where]
+        places += [(number, row, group) for row, group in where]
     outcomes = runner.ask(client, requests, accept=accepts, description=description)
-    found = [np.full((len(_distinct(t)), len(_distinct(h))), np.nan) for t, h in pairs]
-    for request, outcome, (entry, row, group) in zip(requests, outcomes, places, strict=True):
+    for request, outcome, (number, row, group) in zip(requests, outcomes, places, strict=True):
         if isinstance(outcome, Completion):
-            found[entry][row, group] = _values(request, outcome, soft=asking.get("soft", False))
+            values = _values(request, outcome, soft=asking.get("soft", False))
+            blocks[number].values[row, group] = values
+    where = {text: (b, row) for b, block in enumerate(blocks) for row, text in enumerate(block[0])}
+    return [_entry(texts, hypotheses, blocks, where) for texts, hypotheses in pairs]
+
+
+class _Block(NamedTuple):
+    """Distinct texts of which the same distinct hypotheses are asked, and the answers."""
+
+    texts: list
+    hypotheses: list
+    values: np.ndarray
+
+
+def _blocks(pairs):
+    """Gather what is asked of each distinct text, from whichever entries it comes."""
+    asked = {}
+    for texts, hypotheses in pairs:
+        own = tuple(dict.fromkeys(hypotheses))
+        for text in dict.fromkeys(texts):
+            before = asked.setdefault(text, own)
+            if before is not own:
+                asked[text] = tuple(dict.fromkeys((*before, *own)))
+    texts_by_hypotheses = {}
+    for text, hypotheses in asked.items():
+        texts_by_hypotheses.setdefault(hypotheses, []).append(text)
     return [
-        values[np.ix_(_codes(texts), _codes(hypotheses))]
-        for values, (texts, hypotheses) in zip(found, pairs, strict=True)
+        _Block(texts, list(hypotheses), np.full((len(texts), len(hypotheses)), np.nan))
+        for hypotheses, texts in texts_by_hypotheses.items()
     ]
 
 
-def _distinct(values):
-    return dict.fromkeys(values)
-
-
-def _codes(values):
-    number = {}
-    return [number.setdefault(value, len(number)) for value in values]
+def _entry(texts, hypotheses, blocks, where):
+    """Collect the answers to one entry of pairs, (n_texts, n_hypotheses)."""
+    found = np.empty((len(texts), len(hypotheses)))
+    places = np.array([where[text] for text in texts]).reshape(-1, 2)
+    for number in np.unique(places[:, 0]):
+        block, here = blocks[number], places[:, 0] == number
+        columns = [block.hypotheses.index(hypothesis) for hypothesis in hypotheses]
+        found[here] = block.values[np.ix_(places[here, 1], columns)]
+    return found

@@ -111,6 +111,12 @@ class ChatModel:
     def check(self):
         """Raise what can be known to be wrong before anything is sent."""
 
+    def reach(self):
+        """Raise LLMError where no request can be answered, without sending one if possible.
+
+        Called before other clients of a run are paid, whose answers this one is to work on.
+        """
+
     def complete(self, requests, monitor=None):
         """Answer each request.
 

@@ -45,10 +45,13 @@ def request_keys(identity, requests):
         SHA-256 digests; nothing of the texts can be read from them.
     """
     model = hashlib.sha256(json.dumps(identity, sort_keys=True, default=repr).encode())
-    keys = []
-    for prompt, choices, n_items, options in requests:
-        key = model.copy()
-        key.update(f"\0{choices}\0{n_items}\0{options}\0".encode())
+    keys, begun = [], {}
+    for prompt, *how in requests:
+        how = tuple(how)
+        if how not in begun:
+            begun[how] = model.copy()
+            begun[how].update("\0{}\0{}\0{}\0".format(*how).encode())
+        key = begun[how].copy()
         key.update(prompt.encode("utf-8", "surrogatepass"))
         keys.append(key.digest())
     return keys

@@ -48,8 +48,8 @@ def estimate_cost(
     """Say how many requests and tokens, and how much money, a run would take.
 
     The run is gone through with the real prompts on the real texts, and nothing is sent. What
-    the cache has already, what has to be sent again, and the second wordings of ``refine``
-    are not foreseen.
+    the cache has already and what has to be sent again are not foreseen; ``refine`` is taken
+    to find mistakes in every wording.
 
     Parameters
     ----------
@@ -95,7 +95,6 @@ def estimate_cost(
     dry = clone(interpreter).set_params(
         cache=None,
         verbose=False,
-        refine=False,
         max_requests=None,
         max_tokens_total=None,
         **_counting_clients(interpreter, count, thinking_tokens),

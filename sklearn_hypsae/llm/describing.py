@@ -51,6 +51,9 @@ class Asking(NamedTuple):
     refine : bool, default=False
         Whether to ask for a second wording that mends the mistakes of the first.
 
+    refinement_prompt : str, default=None
+        Instead of :data:`~sklearn_hypsae.llm.prompts.REFINE`.
+
     max_words : int, default=None
         Where texts are cut.
 
@@ -67,6 +70,7 @@ class Asking(NamedTuple):
     instructions: str | None = None
     prompt: str | None = None
     refine: bool = False
+    refinement_prompt: str | None = None
     max_words: int | None = None
     options: tuple = ()
     annotating: dict = {}
@@ -146,7 +150,7 @@ def refine(runner, texts, activations, examples, candidates, asking):
 
 
 def _refinement_request(hypothesis, missed, mistaken, firing, asking):
-    prompt = prompts.REFINE.format(
+    prompt = (asking.refinement_prompt or prompts.REFINE).format(
         hypothesis=hypothesis,
         instructions=_lines(asking.instructions),
         missed_texts=prompts.tagged_list(missed[:MOST_MISTAKES], asking.max_words) or "(none)",
@@ -239,7 +243,10 @@ def ask_for_wordings(runner, requests, owners, asking, *, description):
 
     errors : list of CompletionError
     """
-    outcomes = runner.ask(asking.client, requests, accept=has_wording, description=description)
+    also = () if asking.annotator is asking.client else (asking.annotator,)
+    outcomes = runner.ask(
+        asking.client, requests, accept=has_wording, description=description, also=also
+    )
     candidates = {}
     for neuron, outcome in zip(owners, outcomes, strict=True):
         if isinstance(outcome, Completion):

@@ -5,12 +5,13 @@ import contextlib
 import hashlib
 import json
 import logging
+import os
 import random
 import uuid
 
 from .._cache_folder import cache_folder
 from ._http import BrokenOff, Unreachable, connect
-from ._openai_protocol import ChatCompletions, chat_body, read_completion
+from ._openai_protocol import ChatCompletions, chat_body, plain_number, read_completion
 from ._pool import FIRST_DELAY_WHEN_BUSY, LONGEST_DELAY, Retry, run_in_thread
 from .base import CompletionError, LLMError
 from .cache import request_keys
@@ -94,6 +95,9 @@ class OpenAIBatch(OpenAIChat):
         self.poll_seconds = poll_seconds
         self.batch_size = batch_size
 
+    def _least(self):
+        return {**super()._least(), "poll_seconds": 0, "batch_size": 1}
+
     def complete(self, requests, monitor=None):
         """Answer each request; see :meth:`ChatModel.complete`.
 
@@ -159,7 +163,10 @@ class _BatchRun:
         self.memo.unlink(missing_ok=True)
         if batch["status"] == "failed":
             raise LLMError(f"The batch {batch['id']} failed: {_first_error(batch)}")
-        return [self._outcome(answers.get(name), batch["status"]) for name in self.names]
+        return [
+            self._outcome(request, answers.get(name), batch["status"])
+            for request, name in zip(self.requests, self.names, strict=True)
+        ]
 
     async def stop(self):
         """Stop waiting; the batch goes on, and is collected by the next run."""
@@ -167,11 +174,13 @@ class _BatchRun:
 
     async def _submitted(self):
         """The batch that these requests are in already, or None."""
-        batch_id = self.client.batch_id
-        if batch_id is None and self.memo.exists():
-            batch_id = json.loads(self.memo.read_text())["id"]
-            logger.info("the same requests are in batch %s already: collecting it", batch_id)
-        return batch_id and await self._call("GET", f"/batches/{batch_id}")
+        if self.client.batch_id is not None:
+            return await self._call("GET", f"/batches/{self.client.batch_id}")
+        if not self.memo.exists():
+            return None
+        batch_id = json.loads(self.memo.read_text())["id"]
+        logger.info("the same requests are in batch %s already: collecting it", batch_id)
+        return await self._call("GET", f"/batches/{batch_id}", may_be_gone=True)
 
     async def _submit(self):
         client = self.client
@@ -188,7 +197,8 @@ class _BatchRun:
                         client.structured and bool(request.choices),
                         True,
                     ),
-                }
+                },
+                default=plain_number,
             )
             for name, request in dict(zip(self.names, self.requests, strict=True)).items()
         ]
@@ -202,7 +212,9 @@ class _BatchRun:
         }
         batch = await self._call("POST", "/batches", json.dumps(order).encode())
         self.memo.parent.mkdir(mode=0o700, exist_ok=True)
-        self.memo.write_text(json.dumps({"id": batch["id"]}))
+        unfinished = self.memo.with_suffix(f".{os.getpid()}")
+        unfinished.write_text(json.dumps({"id": batch["id"]}))
+        unfinished.replace(self.memo)
         logger.info("submitted %d requests as batch %s", len(lines), batch["id"])
         return batch
 
@@ -211,18 +223,18 @@ class _BatchRun:
         parsed = [json.loads(line) for line in body.decode().splitlines() if line.strip()]
         return {line["custom_id"]: line for line in parsed}
 
-    def _outcome(self, line, status):
+    def _outcome(self, request, line, status):
         if line is None:
             return CompletionError(f"The batch ended ({status}) without an answer")
         response = line.get("response") or {}
         if response.get("status_code") != 200:
             return CompletionError(f"The batch answered {response.get('status_code')}")
         try:
-            return read_completion(response.get("body"))
+            return read_completion(response.get("body"), request)
         except Retry as failure:
             return CompletionError(failure.detail)
 
-    async def _call(self, method, path, body=b"", headers=None, *, raw=False):
+    async def _call(self, method, path, body=b"", headers=None, *, raw=False, may_be_gone=False):
         """One call to the server, tried again while it fails in a way that may pass."""
         rng = random.Random(0)
         attempt = 0
@@ -230,6 +242,8 @@ class _BatchRun:
             try:
                 async with asyncio.timeout(self.client.timeout):
                     answer = await self.http.request(method, path, body, headers)
+                if answer.status == 404 and may_be_gone:
+                    return None
                 if answer.status != 200:
                     raise self.protocol.meaning(answer)
                 return answer.body if raw else json.loads(answer.body)

@@ -2,20 +2,26 @@
 
 import contextlib
 import difflib
+import functools
 import inspect
+import json
+import math
 import os
 import random
+from numbers import Real
 from urllib.parse import urlsplit
 
 from .._optional import import_optional
 from ._hiding import shown
 from ._http import connect
-from ._openai_protocol import OPTIONS, ChatCompletions
+from ._openai_protocol import OPTIONS, ChatCompletions, plain_number
 from ._pool import Pool, run_in_thread
-from .base import ChatModel, Monitor
+from .base import ChatModel, Completion, Monitor, Request
 
 KEY_VARIABLES = ("OPENAI_API_KEY", "OPENAI_KEY_SAE")
 URL_VARIABLE = "OPENAI_BASE_URL"
+#: Numbers that a client takes, with the least that makes sense.
+LEAST = {"max_concurrency": 1, "timeout": 0, "max_retries": 0, "max_outage": 0}
 # Whom OpenAI charges where a key belongs to several accounts.
 ACCOUNT_VARIABLES = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
 OPENAI_URL = "https://api.openai.com/v1"
@@ -117,14 +123,14 @@ class OpenAIChat(ChatModel):
         import_optional("h11", purpose="OpenAIChat", extra="openai")
         if not isinstance(self.model, str) or not self.model:
             raise ValueError("OpenAIChat needs the name of a model, a string that is not empty.")
-        for name, least in (("max_concurrency", 1), ("timeout", 0), ("max_retries", 0)):
+        for name, least in self._least().items():
             value = getattr(self, name)
-            if not isinstance(value, int | float) or value < least or (least == 0 > value):
-                raise ValueError(f"OpenAIChat got {name}={value!r}: it has to be at least {least}.")
-        if self.prices is not None and len(self.prices) != 2:
-            raise ValueError(
-                "OpenAIChat takes two prices, of a million prompt and a million completion tokens."
-            )
+            if not isinstance(value, Real) or math.isnan(value) or value < least:
+                raise ValueError(
+                    f"{type(self).__name__} got {name}={value!r}: it has to be a number, and at "
+                    f"least {least}."
+                )
+        self._check_prices()
         self._check_url()
         self._check_options()
         self._key()
@@ -148,7 +154,21 @@ class OpenAIChat(ChatModel):
             If the server refuses the key, the model or an option, or cannot be reached.
         """
         self.check()
-        monitor = monitor or Monitor()
+        return self._work_off(requests, monitor or Monitor(), ChatCompletions.send)
+
+    def reach(self):
+        """Raise LLMError where the server is not there or does not know the model.
+
+        It is asked for its models. A server that does not list this one may know it all the
+        same, and is then sent one short prompt.
+        """
+        self.check()
+        (listed,) = self._work_off([Request("")], Monitor(), ChatCompletions.list_models)
+        if not isinstance(listed, Completion) or self.model not in listed.text.splitlines():
+            self._work_off([Request("Say yes.")], Monitor(), ChatCompletions.send)
+
+    def _work_off(self, requests, monitor, send):
+        """Outcomes of requests, each sent by a method of ChatCompletions."""
 
         @contextlib.asynccontextmanager
         async def pool():
@@ -164,7 +184,7 @@ class OpenAIChat(ChatModel):
                     key=self._key(),
                 )
                 yield Pool(
-                    completions.send,
+                    functools.partial(send, completions),
                     requests,
                     monitor,
                     max_concurrency=self.max_concurrency,
@@ -209,6 +229,11 @@ class OpenAIChat(ChatModel):
         """Read the key; servers other than OpenAI's get a stand-in where there is none."""
         for variable in KEY_VARIABLES:
             key = os.environ.get(variable, "").strip()
+            if not all("!" <= character <= "~" for character in key):
+                raise ValueError(
+                    f"The environment variable {variable} holds characters that no key has (a "
+                    "line break, a space or a letter with an accent): set it to the key alone."
+                )
             if key:
                 return key
         if self._is_openai():
@@ -218,13 +243,26 @@ class OpenAIChat(ChatModel):
             )
         return "none"
 
+    def _least(self):
+        return LEAST
+
+    def _check_prices(self):
+        if self.prices is None:
+            return
+        prices = self.prices if isinstance(self.prices, tuple | list) else ()
+        if len(prices) != 2 or not all(isinstance(p, Real) and p >= 0 for p in prices):
+            raise ValueError(
+                "OpenAIChat takes two prices, numbers for a million prompt and a million "
+                f"completion tokens, got {self.prices!r}."
+            )
+
     def _check_url(self):
-        parts = urlsplit(self._url())
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if not _is_url(self._url()):
             raise ValueError(
                 "OpenAIChat needs a base_url that begins with http:// or https:// and names a "
                 'host, such as "http://127.0.0.1:8000/v1".'
             )
+        parts = urlsplit(self._url())
         if parts.username or parts.password or parts.query:
             raise ValueError(
                 "OpenAIChat takes no secrets in base_url, where they would be shown: leave out "
@@ -253,6 +291,16 @@ class OpenAIChat(ChatModel):
                 "OpenAIChat takes no key in extra_headers, where it would be shown: set the "
                 f"environment variable {KEY_VARIABLES[0]}."
             )
+        if not all(isinstance(value, str) for value in headers.values()):
+            raise ValueError("OpenAIChat got extra_headers with values that are not strings.")
+        for name, value in self.options.items():
+            try:
+                json.dumps(value, default=plain_number)
+            except (TypeError, ValueError):
+                raise ValueError(
+                    f"OpenAIChat cannot send the option {name!r}: its value has to be made of "
+                    "what JSON has, numbers, strings, lists and dicts."
+                ) from None
 
     def __repr__(self):
         """Show the model and what differs from the defaults, without what may be a secret."""
@@ -264,3 +312,14 @@ class OpenAIChat(ChatModel):
                 parts.append(f"{name}={shown(name, getattr(self, name))!r}")
         parts += [f"{name}={shown(name, value)!r}" for name, value in self.options.items()]
         return f"{type(self).__name__}({', '.join(parts)})"
+
+
+def _is_url(url):
+    """Whether a string names a host by http or https, and a port that can be."""
+    if not isinstance(url, str):
+        return False
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False

@@ -61,7 +61,7 @@ class Runner:
         self.spent = None
         self.errors = []
 
-    def ask(self, client, requests, *, accept, description):
+    def ask(self, client, requests, *, accept, description, also=()):
         """Ask each distinct request once.
 
         Parameters
@@ -75,6 +75,10 @@ class Runner:
 
         description : str
             Names the progress bar.
+
+        also : collection of ChatModel, default=()
+            Clients of which the answers will then be asked: where one of them cannot answer,
+            nothing is sent.
 
         Returns
         -------
@@ -98,6 +102,9 @@ class Runner:
             min(len(missing), self.requests_left()),
             len(answers),
         )
+        for other in also if missing else ():
+            if hasattr(other, "reach"):
+                other.reach()
         progress = Progress(len(missing), description, self.verbose)
         started = time.monotonic()
         try:
@@ -205,10 +212,13 @@ class _Run(Monitor):
             runner.spent = "max_requests"
             return False
         if runner.max_tokens_total is not None:
-            # Answers still to come will use tokens too: assume what is known of their prompts.
+            # Answers still to come will use tokens too: assume prompts like this one, and
+            # answers like those that came.
             used = usage["prompt_tokens"] + usage["completion_tokens"]
-            expected = (self.n_waiting + 1) * (len(request.prompt) // CHARACTERS_PER_TOKEN + 1)
-            if used + expected > runner.max_tokens_total:
+            n_came = max(1, usage["requests"] - self.n_waiting)
+            each = len(request.prompt) // CHARACTERS_PER_TOKEN + 1
+            each += usage["completion_tokens"] / n_came
+            if used + (self.n_waiting + 1) * each > runner.max_tokens_total:
                 runner.spent = "max_tokens_total"
                 return False
         usage["requests"] += 1
