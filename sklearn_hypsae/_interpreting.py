@@ -1,6 +1,7 @@
 """Neurons to rows of a table: their words, and how well the words fit."""
 
 import contextlib
+import functools
 import warnings
 from numbers import Real
 
@@ -16,6 +17,8 @@ from ._keyphrases import (
     phrases_to_hypothesis,
 )
 from ._sampling import column_of, draw_examples, first_rows, nearest_by_tfidf
+from ._singles import as_singles, distinct_pairs, draw_pair_examples
+from ._texts import holds_pairs
 from .llm.describing import describe
 from .llm.prompts import check_prompt
 
@@ -46,25 +49,31 @@ def interpretation_table(rows, metrics=METRICS, names=None):
     return table
 
 
-def keyphrase_rows(texts, activations, y):
+def keyphrase_rows(texts, activations, target):
     """Describe neurons by keyphrases.
 
     Parameters
     ----------
-    texts : ndarray of shape (n_samples,) of str
+    texts : ndarray of shape (n_samples,) of str, or (n_samples, 2) for pairs
 
     activations : ndarray or CSR of shape (n_samples, n_neurons)
 
-    y : ndarray of shape (n_samples,) or None
+    target : Target or None
 
     Returns
     -------
     rows : list of dict
         One for each neuron that phrases set apart. Fidelity is on all rows.
     """
-    phrases = learn_keyphrases(texts, activations, y)
+    paired = texts.ndim == 2
+    y = None if target is None else target.values
+    if paired:
+        texts, activations, y = as_singles(texts, activations, target)
+    phrases = learn_keyphrases(texts, activations, y, paired=paired)
     described = [neuron for neuron, found in enumerate(phrases) if len(found)]
     matches = match_phrases(texts, [phrases[neuron] for neuron in described])
+    if paired:
+        matches -= np.roll(matches, len(texts) // 2, axis=0)
     rows = []
     for column, neuron in enumerate(described):
         hypothesis = phrases_to_hypothesis(phrases[neuron])
@@ -81,7 +90,7 @@ def llm_rows(runner, texts, activations, asking, *, negatives, rng, **drawing):
     ----------
     runner : Runner
 
-    texts : ndarray of shape (n_samples,) of str
+    texts : ndarray of shape (n_samples,) of str, or (n_samples, 2) for pairs
 
     activations : ndarray or CSR of shape (n_samples, n_neurons)
 
@@ -102,14 +111,18 @@ def llm_rows(runner, texts, activations, asking, *, negatives, rng, **drawing):
     errors : list of CompletionError
         Why requests failed.
     """
+    paired = texts.ndim == 2
+    if paired:
+        singles = as_singles(texts, activations)
+        texts, activations, _ = singles
     columns = sp.csc_array(activations) if sp.issparse(activations) else activations
     live = [i for i in range(activations.shape[1]) if column_of(columns, i).max() > 0]
-    distinct = first_rows(texts)
-    nearest = nearest_by_tfidf(texts) if negatives == "hard" and live else None
-    examples = [
-        draw_examples(column_of(columns, neuron), distinct, nearest=nearest, rng=rng, **drawing)
-        for neuron in live
-    ]
+    if paired:
+        draw = functools.partial(draw_pair_examples, singles=singles, rows=distinct_pairs(singles))
+    else:
+        nearest = nearest_by_tfidf(texts) if negatives == "hard" and live else None
+        draw = functools.partial(draw_examples, rows=first_rows(texts), nearest=nearest)
+    examples = [draw(column_of(columns, neuron), rng=rng, **drawing) for neuron in live]
     wordings, errors = describe(
         runner, texts, lambda i: column_of(columns, live[i]), examples, asking
     )
@@ -155,7 +168,8 @@ def own_rows(statements, *, has_model):
 def holds_texts(X):
     """Whether X is a collection of texts rather than a table of activations."""
     if isinstance(X, pd.DataFrame):
-        return X.shape[1] == 1 and not pd.api.types.is_numeric_dtype(X.dtypes.iloc[0])
+        is_one_column = X.shape[1] == 1 and not pd.api.types.is_numeric_dtype(X.dtypes.iloc[0])
+        return is_one_column or holds_pairs(X)
     if isinstance(X, list | tuple) and len(X):
         return not isinstance(X[0], list | tuple | np.ndarray)
     return getattr(X, "ndim", 1) == 1

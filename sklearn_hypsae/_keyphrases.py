@@ -26,6 +26,7 @@ def learn_keyphrases(
     min_z=2.0,
     min_gain=0.002,
     prior_strength=0.005,
+    paired=False,
 ):
     """Choose for each neuron the phrases that say when it fires.
 
@@ -74,6 +75,12 @@ def learn_keyphrases(
         Size of the prior, as a share of the counts over all texts. More asks more evidence of
         rare phrases.
 
+    paired : bool, default=False
+        Whether the second half of the texts are the other texts of pairs, as
+        :func:`~sklearn_hypsae._singles.as_singles` gives them. What counts is then that one
+        text of a pair has a phrase and the other has not, and the lists are grown for the
+        correlation of "any phrase occurs" in the first text less the same in the second.
+
     Returns
     -------
     phrases : list of n_neurons lists of str
@@ -100,18 +107,20 @@ def learn_keyphrases(
         activations = activations.toarray()
     neurons = _standardised(np.asarray(activations, dtype=np.float64))
     fires = activations > 0
-    candidates = _log_odds_z(occurs, fires, prior_strength) > min_z
+    in_both = _in_both_texts(occurs) if paired else None
+    telling = occurs - in_both if paired else occurs
+    candidates = _log_odds_z(telling, fires, prior_strength) > min_z
     candidates &= fires.any(axis=0)[:, None]
     goals = neurons
     if y is not None and neuron_weight < 1:
         target = _standardised(np.asarray(y, dtype=np.float64)[:, None])
         direction = np.sign(neurons.T @ target)
-        agrees = direction * _correlation_z(occurs, target) > min_z
+        agrees = direction * _correlation_z(telling, target) > min_z
         candidates = _unless_none(candidates & agrees, candidates)
         goals = _standardised(neuron_weight * neurons + (1 - neuron_weight) * target * direction.T)
-    clearest = _clearest(_correlation_z(occurs, neurons * fires.any(axis=0)))
+    clearest = _clearest(_correlation_z(telling, neurons * fires.any(axis=0)))
     candidates = _unless_none(candidates, clearest)
-    lists = _grow_lists(occurs, candidates, goals, max_phrases, min_gain)
+    lists = _grow_lists(occurs, in_both, candidates, goals, max_phrases, min_gain)
     return [[phrases[i] for i in chosen] for chosen in lists]
 
 
@@ -208,6 +217,14 @@ def _standardised(columns):
     return (columns - columns.mean(axis=0)) / deviation
 
 
+def _in_both_texts(occurs):
+    """Mark the phrases that the other text of the pair has too."""
+    rows = occurs.tocsr()
+    half = rows.shape[0] // 2
+    common = rows[:half].multiply(rows[half:])
+    return sp.vstack([common, common], format="csc")
+
+
 def _log_odds_z(occurs, fires, prior_strength):
     """How clearly each phrase goes with the firing texts, (n_neurons, n_phrases)."""
     n_firing = fires.sum(axis=0)[:, None]
@@ -242,11 +259,11 @@ def _correlation_z(occurs, targets):
         return (occurs.T @ targets).T / np.sqrt(n_texts * share * (1 - share))
 
 
-def _grow_lists(occurs, candidates, goals, max_phrases, min_gain):
+def _grow_lists(occurs, in_both, candidates, goals, max_phrases, min_gain):
     """Let the neurons take turns in adding the phrase that helps most; lists of columns."""
     free = np.ones(occurs.shape[1], dtype=bool)
     lists = [
-        _GrowingList(occurs, np.flatnonzero(candidate), goal, min_gain)
+        _GrowingList(occurs, in_both, np.flatnonzero(candidate), goal, min_gain)
         for candidate, goal in zip(candidates, goals.T, strict=True)
     ]
     growing = lists
@@ -258,10 +275,11 @@ def _grow_lists(occurs, candidates, goals, max_phrases, min_gain):
 class _GrowingList:
     """The phrases of one neuron, and the texts that none of them covers yet."""
 
-    def __init__(self, occurs, candidates, goal, min_gain):
+    def __init__(self, occurs, in_both, candidates, goal, min_gain):
         self.chosen = []
         self.candidates = candidates
         self.texts_of = occurs[:, candidates].T.tocsr()
+        self.pairs_of = None if in_both is None else in_both[:, candidates].T.tocsr()
         self.uncovered = np.ones(len(goal))
         self.goal = goal
         self.min_gain = min_gain
@@ -286,8 +304,23 @@ class _GrowingList:
     def _correlations(self, goals):
         n_texts = len(self.goal)
         covered = n_texts - self.uncovered.sum() + self.texts_of @ self.uncovered
-        spread = np.sqrt(covered * (n_texts - covered))
+        if self.pairs_of is None:
+            spread = np.sqrt(covered * (n_texts - covered))
+        else:
+            # A difference of two texts is zero where both are covered, or neither.
+            spread = np.sqrt((covered - self._covered_in_both()) * n_texts / 2)
         return np.divide(goals, spread, out=np.zeros_like(goals), where=spread > 0)
+
+    def _covered_in_both(self):
+        """Texts covered, once each phrase is added, that belong to pairs covered in both."""
+        uncovered, covered = self.uncovered, 1 - self.uncovered
+        half = len(uncovered) // 2
+        other_uncovered, other_covered = np.roll(uncovered, half), np.roll(covered, half)
+        return (
+            covered @ other_covered
+            + 2 * (self.texts_of @ (uncovered * other_covered))
+            + self.pairs_of @ (uncovered * other_uncovered)
+        )
 
     def _correlation_to_beat(self):
         # Rounding makes a goal of zeros correlate by 1e-17.

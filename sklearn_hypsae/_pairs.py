@@ -3,11 +3,12 @@
 A pair is two texts, and everything that is known of it is a difference: embedding, activations
 and annotations are those of the first text less those of the second, and y says whether the
 first text wins, or by how much it is ahead. Steps that are written for single rows are shown
-every pair both ways round (:func:`mirrored`), or its two texts one by one (:func:`as_singles`):
+every pair both ways round (:func:`mirrored`), or its two texts one by one (``_singles.py``):
 what they find is then the same whichever text comes first.
 """
 
 import numpy as np
+import scipy.sparse as sp
 
 from ._targets import Target, checked_values
 from ._texts import has_pair_index
@@ -136,9 +137,7 @@ def mirrored(values, *, about=0.0):
     >>> mirrored(np.array([2.0, -1.0])), mirrored(np.array([0.0, 1.0]), about=0.5)
     (array([ 2., -1., -2.,  1.]), array([0., 1., 1., 0.]))
     """
-    if hasattr(values, "tocsr"):
-        from scipy import sparse
-
-        return sparse.vstack([values, -values], format="csr")
+    if sp.issparse(values):
+        return sp.vstack([values, -values], format="csr")
     values = np.asarray(values)
     return np.concatenate([values, 2 * about - values])

@@ -23,11 +23,16 @@ class NeuronExamples(NamedTuple):
 
     scoring_fires : ndarray of shape (n_scoring,) of bool
         Whether each scoring row fires the neuron.
+
+    paired : bool, default=False
+        Whether the scoring rows that do not fire are the other texts of those that do, in
+        their order.
     """
 
     shown: list
     scoring_rows: np.ndarray
     scoring_fires: np.ndarray
+    paired: bool = False
 
 
 def first_rows(texts):

@@ -22,9 +22,18 @@ from ._interpreting import (
     warn_undescribed,
 )
 from ._keyphrases import hypothesis_to_phrases, match_phrases
+from ._pairs import check_pair_target
 from ._sklearn import HasMethods, Interval, StrOptions, fit_context
 from ._targets import check_target
-from ._texts import check_texts, like_input, mark_fit_rows, text_index, texts_of
+from ._texts import (
+    check_pairs,
+    check_texts,
+    holds_pairs,
+    like_input,
+    mark_fit_rows,
+    text_index,
+    texts_of,
+)
 from .llm.annotation import annotate
 from .llm.describing import Asking
 from .llm.names import chat_model
@@ -40,6 +49,12 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
     annotated by whether one of them occurs in it. A language model words what the firing
     texts have in common, and answers for each text whether that holds [1]_.
 
+    Of pairs of texts (the index of X is "text_a" and "text_b") a neuron favours the first where
+    it is positive, the second where it is negative. Phrases are those that the favoured text
+    has and the other lacks; a language model is shown favoured texts beside the others. Each
+    distinct text is annotated once, and a pair's annotation is that of the first text less that
+    of the second: 1, 0 or -1.
+
     Parameters
     ----------
     llm : str, client or None, default=None
@@ -54,18 +69,21 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         each has to quote the phrases to look for: ``'mentions "refund" or "money back"'``.
 
     n_examples : int, default=20
-        Texts shown to the model for one neuron, half firing and half silent. Fewer rows than
-        this are refused, with keyphrases too.
+        Texts shown to the model for one neuron, half firing and half silent; for pairs, half
+        favoured and half the others of these pairs. Fewer rows than this are refused, with
+        keyphrases too.
 
     sampling : {"top", "quantile"} or callable, default="top"
         Show the strongest firing texts, or a draw from ``quantile_range``, or what a callable
-        ``(activation, rows, n_examples, rng) -> (firing_rows, silent_rows)`` chooses.
+        ``(activation, rows, n_examples, rng) -> (firing_rows, silent_rows)`` chooses. For
+        pairs, among pairs by the magnitude of the activation; silent rows are not used.
 
     quantile_range : (float, float), default=(0.9, 1.0)
         For "quantile": quantiles of the neuron's positive activations.
 
     negatives : {"random", "hard"}, default="random"
-        Show any silent texts, or those most like the firing ones in their words (TF-IDF).
+        Show any silent texts, or those most like the firing ones in their words (TF-IDF). Not
+        used for pairs.
 
     max_words_per_example : int or None, default=256
         Longer texts are cut there in prompts, and marked as cut. None: never cut.
@@ -128,7 +146,8 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         ``correlation``, with ``soft_labels`` also ``auc``), ``n_scoring_examples`` it rests
         on, and ``scored_on``: "unseen" for a language model, scored on as many silent as
         firing texts that it was not shown; "fit rows" for keyphrases, scored on all rows of
-        fit, which chose them, and so flattered. None and NaN for the user's own
+        fit, which chose them, and so flattered. Of pairs, present means in the favoured text
+        and not in the other. None and NaN for the user's own
         ``hypotheses``.
 
     usage_ : dict
@@ -319,7 +338,8 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         -------
         annotations : DataFrame or ndarray of shape (n_samples, n_hypotheses)
             1.0 present, 0.0 absent, NaN where the request failed for good or the budget
-            ended. A frame where X is one, or the texts themselves, which are then its index.
+            ended; for pairs, of the first text less the second. A frame where X is one, or the
+            texts themselves, which are then its index.
         """
         check_is_fitted(self)
         _, rows, texts = self._check_rows(X, texts, reset=False)
@@ -360,9 +380,11 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         """Activations (None where X is texts), the container for an output, and the texts."""
         caller = type(self).__name__
         if self.hypotheses is not None and holds_texts(X):
+            check = check_pairs if holds_pairs(X) else check_texts
+            own_texts = check(X, caller=caller)
             if reset:
-                self.n_features_in_ = 1
-            rows = pd.DataFrame(index=text_index(check_texts(X, caller=caller)))
+                self.n_features_in_ = own_texts.ndim
+            rows = pd.DataFrame(index=text_index(own_texts))
             return None, rows, texts_of(rows, texts, caller=caller)
         with refusing_texts(caller):
             activations = validate_data(
@@ -381,9 +403,11 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         return client, annotator
 
     def _describe_by_keyphrases(self, activations, texts, y):
+        target = None
         if y is not None:
-            y = check_target(y, n_samples=len(texts), caller=type(self).__name__).values
-        rows = keyphrase_rows(texts, activations, y)
+            check = check_pair_target if texts.ndim == 2 else check_target
+            target = check(y, n_samples=len(texts), caller=type(self).__name__)
+        rows = keyphrase_rows(texts, activations, target)
         warn_undescribed(self, activations.shape[1], rows)
         return rows
 
@@ -441,7 +465,10 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         }
 
     def _annotate(self, texts):
-        """Annotations of the texts, (n_texts, n_hypotheses)."""
+        """Annotations of the texts, (n_texts, n_hypotheses); of pairs, their differences."""
+        if texts.ndim == 2:
+            first, second = np.split(self._annotate(texts.T.ravel()), 2)
+            return first - second
         _, annotator = self._clients()
         if annotator is None:
             return match_phrases(texts, [hypothesis_to_phrases(h) for h in self.hypotheses_])

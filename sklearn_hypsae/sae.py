@@ -79,7 +79,9 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
 
     signed : bool, default=False
         Whether neurons also fire negatively: the K largest by magnitude. For differences of
-        embeddings.
+        embeddings (pairs of texts): there are no biases and no centring, so that a row with the
+        sign changed has activations with the sign changed, and the signs of the rows of fit do
+        not matter. Variances are then about zero.
 
     n_epochs : int, default=100
         Largest number of passes over the rows.

@@ -10,10 +10,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._forward_selection import forward_scores, mrmr_scores, target_columns
+from ._pairs import check_pair_target, mirrored
 from ._ranking import correlation_scores, lasso_scores, separation_scores
 from ._sklearn import Interval, StrOptions, fit_context
 from ._targets import check_target
-from ._texts import like_input, mark_fit_rows, refuse_texts
+from ._texts import has_pair_index, like_input, mark_fit_rows, refuse_texts
 
 # Methods that choose neurons one after another, and so bring their own order.
 STEPWISE = {"forward": forward_scores, "mrmr": mrmr_scores}
@@ -188,7 +189,10 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
             Activations.
 
         y : array-like of shape (n_samples,)
-            Target: numbers, or two classes; more only with "forward" and "mrmr".
+            Target: numbers, or two classes; more only with "forward" and "mrmr". Of pairs of
+            texts (the index of X is "text_a" and "text_b"), which text wins or by how much, as
+            for :class:`HypothesisValidator`; all scores, a callable's too, are then of every
+            pair both ways round, so that it does not matter which text comes first.
 
         Returns
         -------
@@ -201,13 +205,17 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
         """
         activations = self._checked(X, reset=True)
         n_samples, n_neurons = activations.shape
-        target = check_target(
-            y,
-            task=self.task,
-            n_samples=n_samples,
-            caller=type(self).__name__,
-            max_classes=None if self._is_stepwise() else 2,
-        )
+        if has_pair_index(X):
+            activations, target = self._both_ways_round(activations, y)
+        else:
+            max_classes = None if self._is_stepwise() else 2
+            target = check_target(
+                y,
+                task=self.task,
+                n_samples=n_samples,
+                caller=type(self).__name__,
+                max_classes=max_classes,
+            )
         varies = _varies(activations)
         if not varies.any():
             raise ValueError(
@@ -264,6 +272,15 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
         return validate_data(
             self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=reset
         )
+
+    def _both_ways_round(self, activations, y):
+        """Give every pair of texts in either order, so that nothing depends on the order."""
+        target = check_pair_target(
+            y, task=self.task, n_samples=activations.shape[0], caller=type(self).__name__
+        )
+        about = 0.5 if target.task == "classification" else 0.0
+        values = mirrored(target.values, about=about)
+        return mirrored(activations), target._replace(values=values)
 
     def _is_stepwise(self):
         return isinstance(self.method, str) and self.method in STEPWISE

@@ -39,6 +39,7 @@ HARMLESS = ("shout",)
 TEXT = re.compile(r"<text>(.*?)</text>", re.DOTALL)
 STATEMENT = re.compile(r"^Statement: The text (.*)$", re.MULTILINE)
 NUMBERED = re.compile(r"^(\d+)\. (.*)$", re.MULTILINE)
+INTERPRETS_PAIRS = prompts.INTERPRET_PAIRS.split("{")[0]
 BETWEEN = prompts.INTERPRET.split("{firing_texts}")[1].split("{silent_texts}")[0]
 
 
@@ -73,6 +74,9 @@ class WordRule:
     def __call__(self, prompt):
         if BETWEEN in prompt:
             firing, silent = (texts_in(part) for part in prompt.split(BETWEEN))
+            return max(self.concepts, key=lambda c: self._lead(c, firing, silent))
+        if prompt.startswith(INTERPRETS_PAIRS):
+            firing, silent = texts_in(prompt)[::2], texts_in(prompt)[1::2]
             return max(self.concepts, key=lambda c: self._lead(c, firing, silent))
         (text,) = texts_in(prompt)
         answers = ["yes" if self.has(c, text) else "no" for c in concepts_in(prompt)]

@@ -56,7 +56,7 @@ def checked_source(estimator, X, *, reset, n_rows_at_least=1):
     else:
         refuse_unlike_shards(shards, caller)
         validate_data(estimator, shards[0], reset=reset, skip_check_array=True)
-    source = Source(shards)
+    source = Source(shards, is_signed=estimator.signed)
     refuse_non_finite(source, caller)
     return source
 

@@ -7,6 +7,7 @@ import pandas as pd
 from sklearn.utils import check_random_state
 
 from .._optional import import_optional
+from .._pairs import check_pair_target
 from .._targets import check_target
 from .checks import refuse_constant
 from .files import save
@@ -60,7 +61,7 @@ def fit_attributes(source, y, parameters, *, before, columns, streaming, caller)
     refuse_constant(source, caller)
     settled = {"M": before["M_"], "K": before["K_"]} if streaming and before else {}
     sizes = sizes_of(parameters | settled, len(source), caller)
-    targets, classes = standardised_target(y, len(source), parameters["target_coef"], caller)
+    targets, classes = standardised_target(y, source, parameters["target_coef"], caller)
     device = checked_device(parameters["device"], caller)
     training = import_optional("sklearn_hypsae.autoencoder.training", purpose=caller)
     rng = check_random_state(parameters["random_state"])
@@ -135,7 +136,7 @@ def checked_device(device, caller):
     return devices.resolve_device(device, caller)
 
 
-def standardised_target(y, n_rows, target_coef, caller):
+def standardised_target(y, source, target_coef, caller):
     """Standardise the target: one column, or one a class where there are more than two.
 
     Parameters
@@ -143,7 +144,7 @@ def standardised_target(y, n_rows, target_coef, caller):
     y : array-like of shape (n_rows,) or None
         Not looked at without ``target_coef``.
 
-    n_rows : int
+    source : Source
 
     target_coef : float
 
@@ -157,8 +158,12 @@ def standardised_target(y, n_rows, target_coef, caller):
         None for a continuous target, and without ``target_coef``.
     """
     if not target_coef:
-        return np.zeros((n_rows, 0), np.float32), None
-    target = check_target(y, n_samples=n_rows, caller=caller, max_classes=None)
+        return np.zeros((len(source), 0), np.float32), None
+    if source.is_signed:
+        target = check_pair_target(y, n_samples=len(source), caller=caller)
+        ahead = target.values if target.classes is None else 2 * target.values - 1
+        return (ahead / np.sqrt(np.mean(ahead**2)))[:, None].astype(np.float32), target.classes
+    target = check_target(y, n_samples=len(source), caller=caller, max_classes=None)
     columns, classes = target.values[:, None], None
     if target.task == "classification":
         classes = target.classes

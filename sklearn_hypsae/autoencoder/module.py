@@ -126,6 +126,11 @@ class SparseAutoencoder(nn.Module):
         """Predict the standardised target: Tensor of shape (n_rows, n_targets)."""
         return kernels.decode(code.values, self.readout_weight, code.pattern) + self.readout_bias
 
+    def keep_odd(self):
+        """Train without biases: rows with the sign changed then give codes with it changed."""
+        for bias in (self.encoder_bias, self.input_bias, self.readout_bias):
+            bias.requires_grad_(False)
+
     @torch.no_grad()
     def count_step(self, code):
         """Take note of which neurons fired in a training step."""

@@ -13,10 +13,16 @@ class Source:
     Parameters
     ----------
     shards : list of ndarray of shape (n_rows, d)
+
+    is_signed : bool, default=False
+        Whether rows are differences that could as well have been taken the other way round.
+        Whatever is measured or learned of them is then about zero, not about their mean, and
+        stays the same where the signs of any rows change.
     """
 
-    def __init__(self, shards):
+    def __init__(self, shards, *, is_signed=False):
         self.shards = shards
+        self.is_signed = is_signed
         self.starts = np.cumsum([0] + [len(shard) for shard in shards])
         self.n_features = shards[0].shape[1]
 
@@ -69,7 +75,7 @@ class Source:
                 yield int(first) + start, np.ascontiguousarray(rows, dtype=np.float32)
 
     def root_variance(self):
-        """Root of the mean squared distance of the rows to their mean.
+        """Root of the mean squared distance of the rows to their mean (to zero if signed).
 
         Returns
         -------
@@ -79,9 +85,9 @@ class Source:
         for _, rows in self.blocks():
             rows = rows.astype(np.float64)
             # Shifted, because the difference of two large sums would lose the digits.
-            shift = rows.mean(axis=0) if shift is None else shift
+            shift = rows.mean(axis=0) * (not self.is_signed) if shift is None else shift
             rows -= shift
-            total = total + rows.sum(axis=0)
+            total = total + rows.sum(axis=0) * (not self.is_signed)
             squares += np.square(rows).sum()
         variance = squares / len(self) - np.square(total / len(self)).sum()
         return float(np.sqrt(max(variance, 0.0)))

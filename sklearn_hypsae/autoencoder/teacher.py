@@ -43,14 +43,16 @@ def teach(source, y, rng, caller):
     if len(source) > N_ROWS:
         sample = np.sort(rng.permutation(len(source))[:N_ROWS])
     rows = source.take(sample).astype(np.float64)
-    centre = rows.mean(axis=0)
+    centre = 0.0 if source.is_signed else rows.mean(axis=0)
     penalties = PENALTIES * np.square(rows - centre).sum()
-    probe = RidgeCV(penalties, alpha_per_target=True).fit(rows, y[sample])
+    probe = RidgeCV(penalties, alpha_per_target=True, fit_intercept=not source.is_signed)
+    probe.fit(rows, y[sample])
     # A probe of one column may come without the axis of columns.
     coef = np.atleast_2d(probe.coef_).T.astype(np.float32)
     predictions = np.concatenate([rows @ coef for _, rows in source.blocks()])
-    predictions -= predictions.mean(axis=0)
-    spread = predictions.std(axis=0)
+    if not source.is_signed:
+        predictions -= predictions.mean(axis=0)
+    spread = np.sqrt(np.mean(np.square(predictions, dtype=np.float64), axis=0))
     # Columns have variance one, so that this is a cross-validated R2.
     says_something = (1 + probe.best_score_ > 0) & (spread > 0)
     taught = predictions * np.where(says_something, 1 / np.where(spread > 0, spread, 1), 0)

@@ -82,15 +82,20 @@ def initial_weights(source, n_neurons, k, n_targets, rng):
     weights : Weights
     """
     sample = source.take(rng.permutation(len(source))[: max(N_ROWS_FOR_CENTRE, n_neurons)])
-    centre = geometric_median(sample)
-    sample = sample - centre
+    if source.is_signed:
+        centre = np.zeros(source.n_features, np.float32)
+        sample = _of_one_sign(sample)
+    else:
+        centre = geometric_median(sample)
+        sample = sample - centre
     directions = _unit_rows(sample[np.arange(n_neurons) % len(sample)])
     # A little noise tells the neurons of duplicate rows apart, and gives a row without
     # a direction one.
     directions += 0.1 * _unit_rows(rng.standard_normal(directions.shape).astype(np.float32))
     directions = _unit_rows(directions)
     return Weights(
-        encoder_weight=directions * _best_factor(sample[:N_ROWS_FOR_CENTRE], directions, k),
+        encoder_weight=directions
+        * _best_factor(sample[:N_ROWS_FOR_CENTRE], directions, k, is_signed=source.is_signed),
         encoder_bias=np.zeros(n_neurons, np.float32),
         decoder_weight=directions,
         input_bias=centre,
@@ -104,11 +109,18 @@ def _unit_rows(X):
     return X / np.where(norms == 0, 1, norms)
 
 
-def _best_factor(centred, directions, k):
+def _of_one_sign(X):
+    """Change the signs of rows so that their largest entries are positive."""
+    largest = np.take_along_axis(X, np.abs(X).argmax(axis=1, keepdims=True), axis=1)
+    return np.where(largest < 0, -X, X)
+
+
+def _best_factor(centred, directions, k, *, is_signed):
     """Least-squares factor of the reconstruction: K directions that overlap say too much."""
     activations = centred @ directions.T
-    kept = np.partition(activations, -k, axis=1)[:, -k][:, None]
-    reconstruction = np.where(activations >= kept, activations.clip(0), 0) @ directions
+    scores = np.abs(activations) if is_signed else activations.clip(0)
+    kept = np.partition(scores, -k, axis=1)[:, -k][:, None]
+    reconstruction = np.where((scores >= kept) & (scores > 0), activations, 0) @ directions
     total = np.square(reconstruction).sum()
     return np.float32((reconstruction * centred).sum() / total if total else 1.0)
 
@@ -168,7 +180,10 @@ def train(source, y, weights, settings, *, validation, options):
     held_out = None
     if validation.any():
         held_out = _in_memory(source, np.flatnonzero(validation), scale, y, device)
-    net = _net(SparseAutoencoder(weights.scaled(1 / scale), settings), held_out, options, device)
+    module = SparseAutoencoder(weights.scaled(1 / scale), settings)
+    if settings.signed:
+        module.keep_odd()
+    net = _net(module, held_out, options, device)
 
     def left_behind(ended):
         threshold = None

@@ -172,7 +172,7 @@ def _halves(examples):
     ]
 
 
-def interpretation_request(texts, firing, silent, asking):
+def interpretation_request(texts, firing, silent, asking, *, paired=False):
     """Write the request that shows firing and silent texts and asks what tells them apart.
 
     Parameters
@@ -184,15 +184,21 @@ def interpretation_request(texts, firing, silent, asking):
 
     asking : Asking
 
+    paired : bool, default=False
+        Whether the silent rows are the other texts of the firing ones, in their order.
+
     Returns
     -------
     request : Request
     """
-    prompt = (asking.prompt or prompts.INTERPRET).format(
-        instructions=_lines(asking.instructions),
-        firing_texts=prompts.tagged_list(texts[firing], asking.max_words),
-        silent_texts=prompts.tagged_list(texts[silent], asking.max_words),
-    )
+    template = asking.prompt or (prompts.INTERPRET_PAIRS if paired else prompts.INTERPRET)
+    shown = {
+        "firing_texts": prompts.tagged_list(texts[firing], asking.max_words),
+        "silent_texts": prompts.tagged_list(texts[silent], asking.max_words),
+    }
+    if paired:
+        shown["pairs"] = prompts.tagged_pairs(texts[firing], texts[silent], asking.max_words)
+    prompt = template.format(instructions=_lines(asking.instructions), **shown)
     return Request(prompt, options=asking.options)
 
 
@@ -215,7 +221,8 @@ def propose(runner, texts, examples, asking):
     requests, owners = [], []
     for neuron, own in enumerate(examples):
         for firing, silent in own.shown:
-            requests.append(interpretation_request(texts, firing, silent, asking))
+            request = interpretation_request(texts, firing, silent, asking, paired=own.paired)
+            requests.append(request)
             owners.append(neuron)
     return ask_for_wordings(runner, requests, owners, asking, description="Interpreting")
 
@@ -307,6 +314,8 @@ def annotate_scoring(runner, texts, examples, candidates, asking):
 
 def _fidelities(wordings, annotations, examples, activation):
     own = activation[examples.scoring_rows]
+    if examples.paired:
+        annotations = annotations - np.roll(annotations, len(own) // 2, axis=0)
     return {
         wording: fidelity(column, examples.scoring_fires, own)
         for wording, column in zip(wordings, annotations.T, strict=True)
