@@ -4,15 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+from pair_tools import numbered_pairs, swapped
 
 from sklearn_hypsae import HypothesisValidator
 from sklearn_hypsae._pairs import check_pair_target
 from sklearn_hypsae._texts import text_index
-
-
-def numbered_pairs(n):
-    """Distinct pairs of texts."""
-    return np.array([[f"first {i}", f"second {i}"] for i in range(n)], dtype=object)
 
 
 def annotated_pairs(n=600, *, binary, effects=(0.9, -0.5, 0.0), seed=0):
@@ -24,15 +20,6 @@ def annotated_pairs(n=600, *, binary, effects=(0.9, -0.5, 0.0), seed=0):
     latent = annotations @ np.array(effects) + rng.logistic(size=n) / (1 if binary else 2)
     y = (latent > 0).astype(int) if binary else latent
     return pd.DataFrame(annotations.astype(float), index=index, columns=columns), y
-
-
-def swapped(frame, y, rows, *, binary):
-    """The same pairs, of some of which the texts have changed places."""
-    sign = np.where(rows, -1.0, 1.0)
-    index = [pair[::-1] if swap else pair for pair, swap in zip(frame.index, rows, strict=True)]
-    index = pd.MultiIndex.from_tuples(index, names=frame.index.names)
-    y = np.where(rows, 1 - y if binary else -y, y)
-    return frame.mul(sign, axis=0).set_axis(index), y
 
 
 # The validator
