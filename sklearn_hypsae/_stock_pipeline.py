@@ -19,6 +19,7 @@ def make_hypothesis_pipeline(
     llm=None,
     annotator_llm=None,
     task="auto",
+    pairs=False,
     memory=None,
     random_state=None,
     verbose=False,
@@ -47,6 +48,10 @@ def make_hypothesis_pipeline(
 
     task : {"auto", "classification", "regression"}, default="auto"
         Kind of target. Set it to "classification" where folds are to be stratified.
+
+    pairs : bool, default=False
+        Whether X will be pairs: a frame of two columns of texts. The autoencoder is then
+        ``signed``. :class:`HypothesisGenerator` sees to that itself.
 
     memory : str, joblib.Memory or None, default=None
         Where the Pipeline caches fitted steps.
@@ -79,7 +84,9 @@ def make_hypothesis_pipeline(
             ("embed", EmbeddingTransformer(model, verbose=verbose)),
             (
                 "sae",
-                SparseAutoencoderTransformer(M, K, random_state=random_state, verbose=verbose),
+                SparseAutoencoderTransformer(
+                    M, K, signed=pairs, random_state=random_state, verbose=verbose
+                ),
             ),
             (
                 "select",

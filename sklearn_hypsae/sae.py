@@ -79,9 +79,8 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
 
     signed : bool, default=False
         Whether neurons also fire negatively: the K largest by magnitude. For differences of
-        embeddings (pairs of texts): there are no biases and no centring, so that a row with the
-        sign changed has activations with the sign changed, and the signs of the rows of fit do
-        not matter. Variances are then about zero.
+        embeddings (pairs of texts): without biases and centring, so that activations change
+        sign with their row and the signs of rows do not matter in fit.
 
     n_epochs : int, default=100
         Largest number of passes over the rows.

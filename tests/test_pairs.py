@@ -9,6 +9,7 @@ from pair_tools import numbered_pairs, swapped
 from sklearn_hypsae import HypothesisValidator
 from sklearn_hypsae._pairs import check_pair_target
 from sklearn_hypsae._texts import text_index
+from sklearn_hypsae.datasets import make_planted_pairs
 
 
 def annotated_pairs(n=600, *, binary, effects=(0.9, -0.5, 0.0), seed=0):
@@ -171,3 +172,30 @@ def test_covariates_of_pairs_are_differences():
     assert validator.covariates_["covariate"].tolist() == ["n_characters"]
     with pytest.raises(ValueError, match=r"not numbers \(site\): pass differences"):
         HypothesisValidator().fit(frame, y, covariates=pd.DataFrame({"site": ["a", "b"] * 300}))
+
+
+# Planted pairs
+
+
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_planted_pairs_have_the_effects_they_say(task):
+    data = make_planted_pairs(4000, n_informative=4, effect_size=0.8, task=task, random_state=0)
+    model = sm.Logit if task == "binary" else sm.OLS
+    fit = model(data.y, data.concepts).fit(disp=0)
+    np.testing.assert_allclose(fit.params, data.coef, atol=4 * fit.bse.max())
+    assert data.coef.tolist() == [-0.8, 0.8, 0.8, -0.8, 0, 0]
+    assert data.pairs.columns.tolist() == ["headline_a", "headline_b"]
+    again = make_planted_pairs(
+        4000, n_informative=4, effect_size=0.8, task=task, random_state=0, return_X_y=True
+    )
+    pd.testing.assert_frame_equal(again[0], data.pairs)
+    np.testing.assert_array_equal(again[1], data.y)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [({"task": "rank"}, "takes task"), ({"effect_size": [1, 2]}, r"shape \(2,\)")],
+)
+def test_planted_pairs_refuse_what_cannot_be(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        make_planted_pairs(10, **wrong)

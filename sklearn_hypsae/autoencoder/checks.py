@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 from sklearn.utils.validation import validate_data
 
-from .._texts import refuse_texts
+from .._texts import has_pair_index, refuse_texts
 from .source import Source, as_shards
 
 
@@ -32,7 +32,8 @@ def checked_source(estimator, X, *, reset, n_rows_at_least=1):
     Raises
     ------
     ValueError
-        If X is not finite numbers in two dimensions, or has other columns than in fit.
+        If X is not finite numbers in two dimensions, has other columns than in fit, or is of
+        pairs and the neurons have no sign.
 
     TypeError
         If X is a generator or another iterable that can be read only once.
@@ -40,6 +41,11 @@ def checked_source(estimator, X, *, reset, n_rows_at_least=1):
     caller = type(estimator).__name__
     refuse_one_pass(X, caller)
     X = without_tensors(X)
+    if has_pair_index(X) and not estimator.signed:
+        raise ValueError(
+            f"{caller} got pairs of texts, of which a neuron can favour either: set signed=True "
+            "(make_hypothesis_pipeline(pairs=True) does)."
+        )
     refuse_texts(X, caller=caller, expected="embeddings", step="EmbeddingTransformer")
     shards = as_shards(X)
     if shards is None:
