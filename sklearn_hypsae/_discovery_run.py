@@ -8,10 +8,11 @@ from sklearn.base import clone
 from ._held_out import check_covariates, take_covariates
 from ._pipeline_parts import check_rows, cut, take, texts_beside
 from ._probe import probe_signal
-from ._splitting import linked_rows
+from ._splitting import linked_rows, split_units
 from ._stock_pipeline import make_hypothesis_pipeline
 from ._targets import Target, check_groups, check_target
 from ._texts import row_keys
+from .embedding import EmbeddingTransformer
 from .validation import HypothesisValidator
 
 CALLER = "HypothesisGenerator"
@@ -76,6 +77,38 @@ def checked_rows(X, y, pipeline, *, groups, covariates):
     groups = check_groups(groups, n_samples=len(X), caller=CALLER)
     covariates = check_covariates(covariates, X)
     return Rows(X, np.asarray(y).ravel(), target, groups, covariates)
+
+
+def split_rows(rows, validation_size, rng):
+    """Split rows into those of discovery and those held out.
+
+    Returns
+    -------
+    split : (ndarray of int, ndarray of int)
+
+    Raises
+    ------
+    ValueError
+        If there is too little of anything to have some on both sides.
+    """
+    split = split_units(
+        rows.units,
+        rows.target.values,
+        validation_size=validation_size,
+        stratify=rows.target.task == "classification",
+        rng=rng,
+    )
+    refuse_one_group(rows, split[1], "a larger validation_size")
+    return split
+
+
+def refuse_one_group(rows, validation, mend):
+    """Refuse to test on a single group."""
+    if rows.groups is not None and len(np.unique(rows.groups[validation])) < 2:
+        raise ValueError(
+            f"{CALLER} has only one group to test on, and standard errors need several: pass "
+            f"more groups, or {mend}."
+        )
 
 
 def check_target_of(y, X, pipeline):
@@ -143,7 +176,27 @@ class Discovery(NamedTuple):
     signal: dict | None
 
 
-def discover(pipeline, rows, held_out, rng):
+def embed_once(pipeline, X):
+    """Embed all rows for all splits, where embedding learns nothing from them.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+
+    X : ndarray of str or DataFrame
+
+    Returns
+    -------
+    embedding : (Pipeline, DataFrame or ndarray) or None
+        The fitted steps and what they give. None where a step before the autoencoder learns.
+    """
+    embed = cut(pipeline).embed
+    if not all(isinstance(step, EmbeddingTransformer) for _, step in embed.steps[:-1]):
+        return None
+    return embed, embed.fit_transform(X)
+
+
+def discover(pipeline, rows, split, rng, embedding=None):
     """Fit all steps but the validator.
 
     Parameters
@@ -151,19 +204,29 @@ def discover(pipeline, rows, held_out, rng):
     pipeline : Pipeline
         Its steps are fitted.
 
-    rows, held_out : Rows
-        To discover on, and to test on later.
+    rows : Rows
+
+    split : (ndarray of int, ndarray of int)
+        Positions of the rows to discover on, and of those to test on later.
 
     rng : RandomState
         Draws bootstrap samples for the interval of the probe's score.
+
+    embedding : (Pipeline, DataFrame or ndarray), default=None
+        As :func:`embed_once` gives it. None: the split embeds its own rows.
 
     Returns
     -------
     discovery : Discovery
     """
     parts = cut(pipeline)
-    embedded = parts.embed.fit_transform(rows.X, rows.y)
-    embedded_held_out = parts.embed.transform(held_out.X)
+    rows, held_out = rows.take(split[0]), rows.take(split[1])
+    if embedding is None:
+        embedded = parts.embed.fit_transform(rows.X, rows.y)
+        embedded_held_out = parts.embed.transform(held_out.X)
+    else:
+        parts = parts._replace(embed=embedding[0])
+        embedded, embedded_held_out = (take(embedding[1], part) for part in split)
     neurons = parts.select.fit_transform(embedded, rows.y)
     if parts.interpret is not None:
         # Not fit_transform: annotating the rows that discovered would be paid for in vain.

@@ -55,13 +55,13 @@ def check_info_request(i, X, y, n_texts, *, n_hypotheses):
         raise ValueError(f"{CALLER} got y without X: pass the texts that y belongs to as X.")
 
 
-def hypothesis_info(i, X, target, n_texts, *, table, parts):
+def hypothesis_info(i, X, target, n_texts, *, effect, parts):
     """Gather what is known about a hypothesis.
 
     Parameters
     ----------
     i : int
-        Position in the table.
+        Position among the hypotheses of the pipeline.
 
     X : ndarray of str, DataFrame or None
         Checked rows to choose texts from.
@@ -72,8 +72,8 @@ def hypothesis_info(i, X, target, n_texts, *, table, parts):
     n_texts : int
         Most texts to show of each kind.
 
-    table : DataFrame
-        ``hypotheses_``.
+    effect : Series
+        Its row of ``hypotheses_``.
 
     parts : Parts
         Of the fitted pipeline.
@@ -93,7 +93,7 @@ def hypothesis_info(i, X, target, n_texts, *, table, parts):
             f"{CALLER} found no texts in X to show: pass a frame whose index is the texts and is "
             "named 'text', or X=None."
         )
-    found = {"hypothesis": table["hypothesis"].iloc[i], "neuron": None, "candidates": []}
+    found = {"hypothesis": effect["hypothesis"], "neuron": None, "candidates": []}
     fidelity = {}
     if parts.interpret is not None:
         fidelity = parts.interpret.interpretations_.iloc[i].to_dict()
@@ -108,7 +108,7 @@ def hypothesis_info(i, X, target, n_texts, *, table, parts):
                 kind: [mark_phrases(text, phrases) for text in shown]
                 for kind, shown in texts.items()
             }
-    return {**found, "fidelity": fidelity, "effect": table.iloc[i].copy(), "texts": texts}
+    return {**found, "fidelity": fidelity, "effect": effect.copy(), "texts": texts}
 
 
 def mark_phrases(text, phrases):

@@ -4,11 +4,10 @@ import warnings
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression, RidgeCV
-from sklearn.metrics import r2_score, roc_auc_score
 from sklearn.model_selection import GridSearchCV
 
-N_BOOTSTRAP = 500
-CONFIDENCE = 0.95
+from ._cross_fitting import HeldOut, held_out_score
+
 # Unit-length embeddings want a weak penalty; the range covers raw ones of larger norm too.
 INVERSE_PENALTIES = (0.1, 1.0, 10.0, 100.0)
 RIDGE_PENALTIES = tuple(np.logspace(-3, 4, 22))
@@ -38,23 +37,26 @@ def probe_signal(discovery, validation, *, task, groups=None, rng):
         ``metric`` ("auc" or "r2"), ``score``, the bounds ``ci_low`` and ``ci_high`` of its
         95% percentile bootstrap interval, and ``chance`` (0.5 or 0).
     """
-    metric, score, chance = (
-        ("auc", roc_auc_score, 0.5) if task == "classification" else ("r2", r2_score, 0.0)
-    )
+    is_classification = task == "classification"
     embeddings, y = discovery
     # R² does not change, and a target far from zero would lose its digits in the fit.
-    centre, scale = (0.0, 1.0) if task == "classification" else (y.mean(), y.std())
+    centre, scale = (0.0, 1.0) if is_classification else (y.mean(), y.std())
     predict = _fitted_probe(embeddings, (y - centre) / scale, task)
     predicted = predict(np.asarray(validation[0]))
-    y = (validation[1] - centre) / scale
-    resampled = [score(y[rows], predicted[rows]) for rows in _resamples(y, groups, task, rng)]
-    low, high = np.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    every = np.arange(len(predicted))
+    score, low, high = held_out_score(
+        HeldOut(predicted, every, np.zeros_like(every)),
+        (validation[1] - centre) / scale,
+        classification=is_classification,
+        groups=None if groups is None else np.unique(groups, return_inverse=True)[1],
+        random_state=rng.randint(np.iinfo(np.int32).max),
+    )
     return {
-        "metric": metric,
-        "score": float(score(y, predicted)),
-        "ci_low": float(low),
-        "ci_high": float(high),
-        "chance": chance,
+        "metric": "auc" if is_classification else "r2",
+        "score": score,
+        "ci_low": low,
+        "ci_high": high,
+        "chance": 0.5 if is_classification else 0.0,
     }
 
 
@@ -87,14 +89,3 @@ def _fitted_probe(embeddings, y, task):
         search = GridSearchCV(probe, {"C": INVERSE_PENALTIES}, scoring="roc_auc", cv=n_folds)
         probe = search.fit(embeddings, y).best_estimator_
     return probe.fit(embeddings, y).decision_function
-
-
-def _resamples(y, groups, task, rng):
-    """Row positions of bootstrap samples in which the score is defined."""
-    groups = np.arange(len(y)) if groups is None else np.unique(groups, return_inverse=True)[1]
-    members = np.split(np.argsort(groups, kind="stable"), np.cumsum(np.bincount(groups))[:-1])
-    for _ in range(N_BOOTSTRAP):
-        drawn = rng.randint(len(members), size=len(members))
-        rows = np.concatenate([members[i] for i in drawn])
-        if task == "regression" or 0 < y[rows].sum() < len(rows):
-            yield rows

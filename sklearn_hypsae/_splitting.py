@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import KFold, StratifiedKFold, train_test_split
 
 
 def linked_rows(*keys):
@@ -88,6 +88,92 @@ def split_units(units, y, *, validation_size, stratify, rng):
     if stratify:
         _refuse_one_sided(y, is_validation)
     return np.flatnonzero(~is_validation), np.flatnonzero(is_validation)
+
+
+def split_into_folds(units, y, *, n_folds, stratify, rng):
+    """Hold every row out once, whole units on one side.
+
+    Parameters
+    ----------
+    units, y, stratify, rng
+        As for :func:`split_units`.
+
+    n_folds : int
+
+    Returns
+    -------
+    splits : list of (discovery, validation)
+        Row positions, ascending.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer units, or units of a class, than folds.
+    """
+    n_units = units.max() + 1
+    if n_units < n_folds:
+        raise ValueError(
+            f"cv={n_folds} asks for more folds than there are groups of rows that have to stay "
+            f"together ({n_units} groups or distinct texts): set cv lower."
+        )
+    labels = _strata(units, y) if stratify else None
+    n_rarest = n_folds if labels is None else np.bincount(labels).min()
+    if n_rarest < n_folds:
+        if n_units == len(y):
+            raise ValueError(
+                f"The rarest class of y has {n_rarest} rows, too few to be in each of {n_folds} "
+                "folds: set cv lower, or pass more rows of it."
+            )
+        labels = None  # groups mix the classes, and may do so in every fold
+    folds = KFold if labels is None else StratifiedKFold
+    splitter = folds(n_folds, shuffle=True, random_state=rng)
+    held_out = [test for _, test in splitter.split(np.arange(n_units), labels)]
+    return _as_splits([np.isin(units, test) for test in held_out], y, stratify)
+
+
+def split_by(splitter, X, y, groups, *, units, codes, stratify):
+    """Hold every row out once, as a splitter says.
+
+    Parameters
+    ----------
+    splitter : object with split
+        Such as scikit-learn's.
+
+    X, y, groups : array-like of shape (n_samples, ...)
+        What it is handed.
+
+    units, codes, stratify
+        As ``units``, ``y`` and ``stratify`` of :func:`split_units`.
+
+    Returns
+    -------
+    splits : list of (discovery, validation)
+        Row positions, ascending.
+
+    Raises
+    ------
+    ValueError
+        If a row is not held out exactly once, or a unit is on both sides.
+    """
+    held_out = [np.asarray(test) for _, test in splitter.split(X, y, groups)]
+    if not np.array_equal(np.sort(np.concatenate(held_out)), np.arange(len(y))):
+        raise ValueError(
+            f"{type(splitter).__name__} does not hold each row out exactly once, as cv= has to: "
+            "pass KFold, StratifiedKFold, GroupKFold or their like, or a number of folds."
+        )
+    masks = [np.isin(np.arange(len(y)), test) for test in held_out]
+    if len(masks) < 2 or any(np.isin(units[mask], units[~mask]).any() for mask in masks):
+        raise ValueError(
+            f"{type(splitter).__name__} puts rows of one group, or of one text, on both sides of "
+            "a fold: pass a number of folds as cv, which keeps them together."
+        )
+    return _as_splits(masks, codes, stratify)
+
+
+def _as_splits(masks, y, stratify):
+    for is_validation in masks if stratify else ():
+        _refuse_one_sided(y, is_validation)
+    return [(np.flatnonzero(~mask), np.flatnonzero(mask)) for mask in masks]
 
 
 def _strata(units, y):

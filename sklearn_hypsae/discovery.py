@@ -1,59 +1,35 @@
 """The five steps put together, and hypotheses tested on rows that discovery never saw."""
 
 import warnings
-from numbers import Real
+from numbers import Integral, Real
 
-import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state, get_tags
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
 
-from ._discovery_run import check_target_of, checked_rows, discover, seeded_pipeline
-from ._held_out import check_covariates, share_of_ceiling
-from ._hypothesis_info import check_info_request, hypothesis_info
-from ._pipeline_parts import (
-    annotate,
-    annotate_neurons,
-    check_rows,
-    check_steps,
-    cut,
-    joined,
-    settle_task,
-    takes_numbers,
-)
+from ._discovery_run import checked_rows, discover, seeded_pipeline, split_rows
+from ._held_out import share_of_ceiling
+from ._new_rows import NewRowsMixin
+from ._pipeline_parts import annotate_neurons, check_steps, joined, settle_task, takes_numbers
 from ._probe import warn_no_signal
-from ._sklearn import Interval, fit_context
-from ._splitting import split_units, text_fingerprints
+from ._several_splits import check_several, fit_splits
+from ._sklearn import HasMethods, Interval, fit_context
+from ._splitting import text_fingerprints
 from ._stock_pipeline import make_hypothesis_pipeline
 from ._tables import TablesMixin
-from ._targets import check_groups
-from ._texts import like_input, mark_fit_rows, row_keys
-from .validation import HypothesisValidator
+from ._texts import row_keys
 
 __all__ = ["HypothesisGenerator", "make_hypothesis_pipeline"]
 
 
-def _validator_has(method):
-    """Whether the last step of the pipeline offers a method."""
-
-    def check(generator):
-        pipeline = getattr(generator, "pipeline_", generator.pipeline)
-        final = HypothesisValidator() if pipeline is None else pipeline.steps[-1][1]
-        getattr(final, method)
-        return True
-
-    return check
-
-
-class HypothesisGenerator(TablesMixin, TransformerMixin, BaseEstimator):
+class HypothesisGenerator(NewRowsMixin, TablesMixin, TransformerMixin, BaseEstimator):
     """Discover hypotheses on some rows and test them on the others.
 
     p-values computed on the rows that chose the hypotheses are worthless: on pure noise most
     of them fall below .05. This estimator fits all steps but the last on the discovery rows
-    and the last, the validator, once on the validation rows.
+    and the last, the validator, once on the validation rows [1]_. Another split finds other
+    hypotheses: ``n_repeats`` and ``cv`` tell which come back.
 
     Parameters
     ----------
@@ -70,13 +46,40 @@ class HypothesisGenerator(TablesMixin, TransformerMixin, BaseEstimator):
         Splits the rows, seeds the steps that have no seed of their own, and draws the
         bootstrap samples of ``signal_``.
 
+    n_repeats : int, default=1
+        How many times to split the rows, discover and test, each time with other seeds (the
+        first time with those set on the pipeline). Above 1 the table has a row an idea, found
+        in one or more of the splits (see Notes). A language model is paid that many times.
+
+    cv : int or splitter, default=None
+        Hold every row out once: discover on all folds but one, test on that one, for each of so
+        many folds (or as a splitter of scikit-learn says). Whole groups and identical texts
+        stay in one fold, classes are stratified. The table is as for ``n_repeats``.
+
     Attributes
     ----------
     pipeline_ : Pipeline
-        The fitted steps; the validator's coefficients predict.
+        The fitted steps; the validator's coefficients predict. Only with a single split.
+
+    splits_ : list of HypothesisGenerator
+        One a split, fitted, each as if it had been fitted alone: with its own table,
+        ``pipeline_`` and rows. Only with ``n_repeats`` above 1 or ``cv``.
 
     hypotheses_ : DataFrame of shape (n_hypotheses, n_statistics)
-        One tested hypothesis a row; see :class:`HypothesisValidator`.
+        One tested hypothesis a row; see :class:`HypothesisValidator`. Over several splits one
+        idea a row, those most often found first, then by p-value:
+
+        - hypothesis : the wording that goes best with the others of the idea.
+        - n_found : in how many splits the idea came back.
+        - p-values : twice the median over all splits, a split that did not find the idea, or
+          could not test it, counting as 1. So only what half of the splits found can be
+          significant. ``corrected_pval`` is that of the corrected ones.
+        - other numbers : medians over the splits that found the idea. So an interval is typical
+          of one split.
+
+    hypotheses_by_split_ : DataFrame of shape (n_hypotheses_of_all_splits, n_statistics + 2)
+        The tables of ``splits_`` one below the other, with ``split`` and with ``idea``, the
+        position in ``hypotheses_``. Only over several splits.
 
     metrics_ : dict
         Scores of all hypotheses together, see :class:`HypothesisValidator`, and
@@ -86,6 +89,9 @@ class HypothesisGenerator(TablesMixin, TransformerMixin, BaseEstimator):
           the other score auc_cv or r2_cv of the hypotheses alone, whatever the covariates.
           Below 0 where they predict worse than chance. NaN where the ceiling does not exceed
           chance, or there is none.
+        - n_splits : only over several splits. Scores and bounds of intervals are then means over
+          them, with ``cv`` over all rows; counts are of ideas, and rows are counted as often as
+          they were held out.
 
     covariates_ : DataFrame of shape (n_covariates, n_statistics)
         Coefficients of the covariates; empty without covariates.
@@ -94,10 +100,11 @@ class HypothesisGenerator(TablesMixin, TransformerMixin, BaseEstimator):
         How well a ridge or logistic probe of the raw embeddings predicts the validation rows,
         the ceiling for any hypotheses: ``metric``, ``score``, ``ci_low``, ``ci_high`` (95%
         bootstrap interval, by groups where given) and ``chance``. None where the pipeline
-        embeds nothing.
+        embeds nothing. Over several splits the means.
 
     discovery_rows_, validation_rows_ : ndarray of int
-        Positions of the rows in X that found and that tested the hypotheses.
+        Positions of the rows in X that found and that tested the hypotheses. Only with a single
+        split.
 
     classes_ : ndarray of shape (2,)
         Labels in sorted order; only for classification.
@@ -106,10 +113,28 @@ class HypothesisGenerator(TablesMixin, TransformerMixin, BaseEstimator):
     --------
     make_hypothesis_pipeline : The pipeline used by default.
 
+    Notes
+    -----
+    Over several splits, hypotheses are the same idea where they hold for the same rows
+    (correlation of .4 or more on average, over rows that all are looked up on; for a language
+    model, of the neurons, so that matching asks nothing of it) or say the same words. Each is
+    tested, beside the others of its split, on rows its discovery did not see. Splits overlap, so
+    their p-values depend on each other; twice the median is valid all the same [2]_: the chance
+    that any idea without effect is significant stays below the validator's alpha, with
+    "bonferroni" or "holm" as its correction, however the ideas are matched. It is cautious, the
+    more so the fewer splits found the idea.
+
+    ``predict``, ``predict_proba`` and ``score`` then average the splits; ``transform``,
+    ``validate`` and ``get_hypothesis_info`` use one wording an idea. Budgets of a language model
+    (``max_requests``, ``max_tokens_total``) are divided evenly among the splits, and the number
+    of annotation requests is logged before the first is sent.
+
     References
     ----------
     .. [1] Movva, Peng, Garg, Kleinberg and Pierson (2025), "Sparse Autoencoders for
        Hypothesis Generation", arXiv 2502.04382.
+    .. [2] Meinshausen, Meier and Bühlmann (2009), "p-Values for High-Dimensional Regression",
+       Journal of the American Statistical Association 104.
 
     Examples
     --------
@@ -131,12 +156,22 @@ class HypothesisGenerator(TablesMixin, TransformerMixin, BaseEstimator):
         "pipeline": [Pipeline, None],
         "validation_size": [Interval(Real, 0, 1, closed="neither")],
         "random_state": ["random_state"],
+        "n_repeats": [Interval(Integral, 1, None, closed="left")],
+        "cv": [
+            Interval(Integral, 2, None, closed="left"),
+            HasMethods(["split", "get_n_splits"]),
+            None,
+        ],
     }
 
-    def __init__(self, pipeline=None, *, validation_size=0.25, random_state=None):
+    def __init__(
+        self, pipeline=None, *, validation_size=0.25, random_state=None, n_repeats=1, cv=None
+    ):
         self.pipeline = pipeline
         self.validation_size = validation_size
         self.random_state = random_state
+        self.n_repeats = n_repeats
+        self.cv = cv
 
     @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y, groups=None, *, covariates=None):
@@ -173,219 +208,33 @@ class HypothesisGenerator(TablesMixin, TransformerMixin, BaseEstimator):
         pipeline = seeded_pipeline(self.pipeline, rng)
         rows = checked_rows(X, y, pipeline, groups=groups, covariates=covariates)
         settle_task(pipeline, rows.target.task)
-        split = self._split(rows, rng)
-        check_steps(pipeline, n_discovery=len(split[0]))
-        held_out, discovery = self._discover(pipeline, rows, split, rng)
-        self._test(held_out, discovery)
+        check_several(pipeline, n_repeats=self.n_repeats, cv=self.cv)
+        self._forget()
+        if self.n_repeats > 1 or self.cv is not None:
+            vars(self).update(fit_splits(self, rows, rng))
+        else:
+            split = split_rows(rows, self.validation_size, rng)
+            check_steps(pipeline, n_discovery=len(split[0]))
+            discovery = self._discover(pipeline, rows, split, rng)
+            self._test(rows.take(split[1]), discovery)
+        self._set_input_features(rows.X)
         if self.signal_ is not None:
             warn_no_signal(self.signal_)
         return self
 
-    def validate(self, X, y, groups=None, *, covariates=None):
-        """Test the same hypotheses on other rows.
+    def _forget(self):
+        """Drop what an earlier fit left, which may be of another kind."""
+        for name in [name for name in vars(self) if name.endswith("_")]:
+            delattr(self, name)
 
-        Parameters
-        ----------
-        X : list, Series or 1-D array of str, or DataFrame
-            Texts that discovery did not see.
-
-        y : array-like of shape (n_samples,)
-            Their target.
-
-        groups : array-like of shape (n_samples,), default=None
-            Rows that belong together.
-
-        covariates : DataFrame, array-like of shape (n_samples, n_covariates), str or list of \
-                str, default=None
-            What else may explain y in these rows, as for :meth:`fit`.
-
-        Returns
-        -------
-        validator : HypothesisValidator
-            Fitted on these rows: its ``hypotheses_`` is the table, ``metrics_`` the scores.
-            Rows whose text discovery saw are warned of, and mark it ``in_sample``.
-        """
-        check_is_fitted(self)
-        X = check_rows(X, self.pipeline_)
-        self._check_same_classes(check_target_of(y, X, self.pipeline_))
-        groups = check_groups(groups, n_samples=len(X), caller=type(self).__name__)
-        covariates = check_covariates(covariates, X)
-        n_seen = self._n_seen_by_discovery(X)
-        if n_seen:
-            warnings.warn(
-                f"{n_seen} of the {len(X)} rows have a text that discovery saw, so their "
-                "p-values are not honest: pass rows that were not used to fit.",
-                UserWarning,
-                stacklevel=2,
-            )
-        annotations = mark_fit_rows(self._annotations(X), bool(n_seen))
-        return clone(self._validator).fit(annotations, y, groups=groups, covariates=covariates)
-
-    def get_hypothesis_info(self, i, X=None, y=None, n_texts=3):
-        """Tell all there is about one hypothesis, with texts it applies to.
-
-        Parameters
-        ----------
-        i : int
-            Its position in ``hypotheses_``, from 0.
-
-        X : list, Series or 1-D array of str, or DataFrame, default=None
-            Texts to choose from, as for :meth:`predict`. Fit keeps no texts, so without X none
-            are shown. They are annotated with this hypothesis only: keyphrases are looked up
-            without embedding anything; a language model is asked once for each text that its
-            cache does not know, which ``usage_`` of the interpreter counts, so pass few.
-
-        y : array-like of shape (n_samples,), default=None
-            The target of X; sorts its texts.
-
-        n_texts : int, default=3
-            Most texts to show of each kind.
-
-        Returns
-        -------
-        info : dict
-            - hypothesis : str, the wording.
-            - neuron : name of the neuron, None for the user's own hypotheses.
-            - candidates : list of str, the wordings it was chosen from.
-            - fidelity : dict, how well the wording fits the neuron; the other columns of
-              ``interpretations_`` of :class:`LLMInterpreter`.
-            - effect : Series, its row of ``hypotheses_``.
-            - texts : None without X. Else a dict of lists of distinct texts to which the
-              hypothesis applies, keyed by the labels in ``classes_``, in the order of X; for a
-              regression "low" and "high", with y up to the median of X (lowest first) and
-              above it (highest first); "all" without y. In texts that keyphrases annotated,
-              the phrases found are marked, as in ``the waiter was **rude**``.
-
-            Where the pipeline has no :class:`LLMInterpreter` right before the validator, there
-            is no neuron, candidate or fidelity, and a text counts if its column is above 0.
-
-        Raises
-        ------
-        IndexError
-            If there is no such position.
-
-        ValueError
-            If y comes without X, X has no texts, or X and y do not fit together.
-        """
-        check_is_fitted(self)
-        check_info_request(i, X, y, n_texts, n_hypotheses=len(self.hypotheses_))
-        target = None
-        if X is not None:
-            X = check_rows(X, self.pipeline_)
-            if y is not None:
-                target = check_target_of(y, X, self.pipeline_)
-                self._check_same_classes(target)
-        return hypothesis_info(
-            i, X, target, n_texts, table=self.hypotheses_, parts=cut(self.pipeline_)
-        )
-
-    def predict(self, X):
-        """Predict the target from the hypotheses that the texts satisfy.
-
-        Parameters
-        ----------
-        X : list, Series or 1-D array of str, or DataFrame
-            Texts.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,)
-            Labels for a classification, numbers for a regression.
-        """
-        check_is_fitted(self)
-        return self._validator.predict(self._annotations(X))
-
-    @available_if(_validator_has("predict_proba"))
-    def predict_proba(self, X):
-        """Predict the probability of each class.
-
-        Parameters
-        ----------
-        X : list, Series or 1-D array of str, or DataFrame
-            Texts.
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n_samples, 2)
-        """
-        check_is_fitted(self)
-        return self._validator.predict_proba(self._annotations(X))
-
-    def score(self, X, y):
-        """Score the predictions: AUC for a classification, R² for a regression.
-
-        Parameters
-        ----------
-        X : list, Series or 1-D array of str, or DataFrame
-            Texts.
-
-        y : array-like of shape (n_samples,)
-            Target.
-
-        Returns
-        -------
-        score : float
-        """
-        check_is_fitted(self)
-        return self._validator.score(self._annotations(X), y)
-
-    def transform(self, X):
-        """Annotate texts with the significant hypotheses.
-
-        Parameters
-        ----------
-        X : list, Series or 1-D array of str, or DataFrame
-            Texts.
-
-        Returns
-        -------
-        annotations : DataFrame or ndarray of shape (n_samples, n_significant)
-            What the validator's transform gives: 1 present, 0 absent.
-        """
-        check_is_fitted(self)
-        kept = self._validator.transform(self._annotations(X))
-        return like_input(np.asarray(kept), kept, self)
-
-    def get_feature_names_out(self, input_features=None):
-        """Name the columns of the output: the significant hypotheses.
-
-        Parameters
-        ----------
-        input_features : None
-            Ignored, as texts have no feature names.
-
-        Returns
-        -------
-        names : ndarray of shape (n_significant,), dtype=object
-        """
-        check_is_fitted(self)
-        return self._validator.get_feature_names_out()
-
-    def _split(self, rows, rng):
-        discovery, validation = split_units(
-            rows.units,
-            rows.target.values,
-            validation_size=self.validation_size,
-            stratify=rows.target.task == "classification",
-            rng=rng,
-        )
-        if rows.groups is not None and len(np.unique(rows.groups[validation])) < 2:
-            raise ValueError(
-                "HypothesisGenerator has only one group to test on, and standard errors need "
-                "several: pass more groups, or a larger validation_size."
-            )
-        return discovery, validation
-
-    def _discover(self, pipeline, rows, split, rng):
-        """Find hypotheses on the first part of a split; give what testing them needs."""
+    def _discover(self, pipeline, rows, split, rng, embedding=None):
+        """Find hypotheses on the first part of a split."""
         self.discovery_rows_, self.validation_rows_ = split
-        found, held_out = (rows.take(part) for part in split)
-        discovery = discover(pipeline, found, held_out, rng)
+        discovery = discover(pipeline, rows, split, rng, embedding)
         self.pipeline_ = joined(discovery.parts, pipeline)
         self.signal_ = discovery.signal
-        self._set_input_features(rows.X)
-        self._discovery_fingerprints = text_fingerprints(row_keys(found.X))
-        return held_out, discovery
+        self._discovery_fingerprints = text_fingerprints(row_keys(rows.X)[split[0]])
+        return discovery
 
     def _test(self, rows, discovery):
         """Annotate the rows held out and fit the validator on them."""
@@ -411,36 +260,12 @@ class HypothesisGenerator(TablesMixin, TransformerMixin, BaseEstimator):
         if isinstance(X, pd.DataFrame):
             self.feature_names_in_ = X.columns.to_numpy(dtype=object)
 
-    def _check_same_classes(self, target):
-        if target.classes is not None and not np.array_equal(target.classes, self.classes_):
-            raise ValueError(
-                "HypothesisGenerator was fitted on other classes than y now has: pass the same two "
-                "labels, or the signs of all effects would mean something else."
-            )
-
-    @property
-    def _validator(self):
-        return self.pipeline_.steps[-1][1]
-
-    def _n_seen_by_discovery(self, X):
-        """Count the rows that had a say in the hypotheses; none has in the user's own."""
-        interpret = cut(self.pipeline_).interpret
-        if interpret is not None and interpret.hypotheses is not None:
-            return 0
-        return np.isin(text_fingerprints(row_keys(X)), self._discovery_fingerprints).sum()
-
-    def _annotations(self, X):
-        """Annotations of new rows, from the fitted steps."""
-        X = check_rows(X, self.pipeline_)
-        parts = cut(self.pipeline_)
-        return annotate(parts, parts.embed.transform(X), X)
-
     def __sklearn_is_fitted__(self):
         return hasattr(self, "metrics_")
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        pipeline = getattr(self, "pipeline_", self.pipeline)
+        pipeline = self._any_pipeline()
         if pipeline is not None:
             final = get_tags(pipeline.steps[-1][1])
             tags.estimator_type = final.estimator_type
