@@ -10,6 +10,7 @@ installed (no wheel for this machine, no AVX512), it says so and leaves with sta
 
 import argparse
 import contextlib
+import ctypes
 import json
 import os
 import signal
@@ -30,6 +31,7 @@ ROOT = Path(__file__).parents[1]
 ENGINE = {"max_model_len": 4096, "enforce_eager": True}
 SETTINGS = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_LOGGING_LEVEL": "WARNING", "HF_HUB_OFFLINE": "1"}
 SECONDS_TO_START = 600
+PR_SET_PDEATHSIG = 1
 
 CONVERT = """
 import sys
@@ -79,9 +81,9 @@ def check(chat, way):
 if __name__ == "__main__":
     way, model, where = sys.argv[1:]
     if way == "served":
-        check(OpenAIChat(model, where, max_concurrency=8, max_completion_tokens=40), way)
+        check(OpenAIChat(model, where, max_concurrency=8, max_completion_tokens=200), way)
     else:
-        with VLLMChat(model, engine=json.loads(where), max_tokens=40) as chat:
+        with VLLMChat(model, engine=json.loads(where), max_tokens=200) as chat:
             check(chat, way)
         from sklearn_hypsae.llm import vllm_chat
         assert not vllm_chat._ENGINES, "close() releases the engine"
@@ -135,12 +137,20 @@ def wait_until_ready(process, port):
 
 def stop(process):
     """End the server and what it started, whatever state it is in."""
-    for sent in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, sent)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(30)
-            return
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(30)
+    # Its workers are in its group, and may outlive it.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def end_with_this_process():
+    """In the server, before it starts: have the system end it if this script is killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def free_port():
@@ -178,7 +188,14 @@ def main():
     port = free_port()
     serve = [environment / "bin" / "vllm", "serve", model, "--host", "127.0.0.1"]
     serve += ["--port", port, "--max-model-len", ENGINE["max_model_len"], "--enforce-eager"]
-    process = subprocess.Popen([str(part) for part in serve], env=settings, start_new_session=True)
+    # SIGTERM would otherwise end this script without its last lines.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped by SIGTERM"))
+    process = subprocess.Popen(
+        [str(part) for part in serve],
+        env=settings,
+        start_new_session=True,
+        preexec_fn=end_with_this_process,
+    )
     try:
         wait_until_ready(process, port)
         run(python, script, "served", model, f"http://127.0.0.1:{port}/v1", env=settings)

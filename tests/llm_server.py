@@ -214,7 +214,8 @@ class LLMServer:
                 await self._answer_one(writer, method, path, headers, body)
                 if writer.transport.is_closing():
                     return
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
+            # CancelledError: the server stops while it lets a client wait.
             pass
         finally:
             self._connections.discard(writer)

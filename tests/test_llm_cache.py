@@ -7,12 +7,16 @@ import subprocess
 import sys
 import textwrap
 import time
+import traceback
 
+import joblib
 import numpy as np
 import pytest
 from llm_server import LLMServer, WordRule
-from llm_tools import ask, word_texts
+from llm_tools import CONCEPTS, ask, planted_frame, word_texts
+from sklearn.pipeline import Pipeline
 
+from sklearn_hypsae import HypothesisValidator, LLMInterpreter
 from sklearn_hypsae.llm import (
     AnswerCache,
     ChatModel,
@@ -111,9 +115,10 @@ def test_a_hundred_thousand_lookups_take_under_two_seconds(tmp_path):
         for key in keys:
             cache.put(key, Completion("yes", 100, 1))
         cache._connection.execute("COMMIT")
-        started = time.perf_counter()
+        # Processor time, which other jobs on the machine do not stretch.
+        started = time.process_time()
         found = cache.get(keys)
-        seconds = time.perf_counter() - started
+        seconds = time.process_time() - started
     assert len(found) == 100_000
     assert seconds < 2
 
@@ -155,8 +160,6 @@ def test_the_cache_tells_its_size_and_can_be_cleared(tmp_path):
 
 
 def test_the_key_is_sent_and_shown_nowhere(tmp_path, monkeypatch, caplog):
-    from sklearn_hypsae import LLMInterpreter
-
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     caplog.set_level("DEBUG")
     with LLMServer(WordRule({}), key=KEY) as server:
@@ -172,6 +175,46 @@ def test_the_key_is_sent_and_shown_nowhere(tmp_path, monkeypatch, caplog):
     for place in shown:
         assert KEY not in place
     assert "also secret" not in repr(chat) + repr(estimator) + caplog.text
+
+
+@pytest.mark.parametrize("way", ["direct", "through a proxy", "batch"])
+def test_a_key_is_in_nothing_that_whole_runs_show_or_leave_behind(
+    tmp_path, monkeypatch, caplog, capfd, way
+):
+    """Everything is gone through: shown objects, tables, logs, tracebacks, pickles, files."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("SKLEARN_HYPSAE_CACHE", str(tmp_path / "caches"))
+    caplog.set_level("DEBUG")
+    kind, own = (OpenAIBatch, {"poll_seconds": 0.01}) if way == "batch" else (OpenAIChat, {})
+    frame, said = planted_frame(), []
+    with LLMServer(WordRule(CONCEPTS), key=KEY) as server:
+        url = server.url
+        if way == "through a proxy":
+            monkeypatch.setenv("http_proxy", server.url.removesuffix("/v1"))
+            url = "http://models.invalid/v1"
+        client = kind("test-model", url, max_outage=0.5, **own)
+        interpreter = LLMInterpreter(client, n_scoring_examples=4, verbose=True, random_state=0)
+        pipe = Pipeline([("i", interpreter), ("v", HypothesisValidator())])
+        pipe.fit(frame, np.arange(len(frame)) % 2)
+        joblib.dump(pipe, tmp_path / "fitted")
+        server.key, server.refuses = "changed", lambda body: f"not for {KEY}"
+        for broken in (frame.rename(index=str.upper), frame.rename(index=str.title)):
+            # First the key is refused, then the request, with a reason that quotes the key.
+            if way == "batch":
+                server.hold_batches, server.batches_end = False, "failed"
+            with pytest.raises(LLMError) as caught:
+                pipe.transform(broken)
+            said += traceback.format_exception(caught.value)
+            server.key = None
+        said += [str(server.batch_calls)]
+    for thing in (client, interpreter, pipe, pipe["v"].hypotheses_, interpreter.interpretations_):
+        said += [repr(thing), getattr(thing, "_repr_html_", str)(), repr(vars(thing))]
+    said += [interpreter.interpretations_.to_html(), json.dumps(interpreter.usage_)]
+    said += [caplog.text, *capfd.readouterr(), pickle.dumps(pipe).decode("latin1")]
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) >= 2, "the model and the cache"
+    said += [path.read_bytes().decode("latin1") for path in files]
+    assert not any(KEY in part for part in said)
 
 
 @pytest.mark.parametrize("client", [OpenAIChat, OpenAIBatch, VLLMChat])

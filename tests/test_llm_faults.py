@@ -1,5 +1,7 @@
 """Faults: what fails is tried again, what is paid for is kept."""
 
+import datetime
+import email.utils
 import signal
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from sklearn_hypsae.llm import (
     OpenAIChat,
     Request,
 )
+from sklearn_hypsae.llm._openai_protocol import retry_after
 from sklearn_hypsae.llm._pool import Throttle
 from sklearn_hypsae.llm.usage import no_usage
 
@@ -174,20 +177,53 @@ RUN = textwrap.dedent("""
 """)
 
 
+def test_ctrl_c_does_not_wait_for_a_server_that_hangs(tmp_path):
+    folder, cache = str(Path(__file__).parent), str(tmp_path / "c")
+    with LLMServer(WordRule({}), faults={"timeout": 0.2}) as server:
+        script = RUN.format(folder=folder, url=server.url, cache=cache)
+        process = subprocess.Popen(
+            [sys.executable, "-c", script], stderr=subprocess.PIPE, text=True
+        )
+        deadline = time.monotonic() + 60
+        while server.injected["timeout"] < 30 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        started = time.monotonic()
+        process.stderr.readline()  # of the traceback of KeyboardInterrupt
+        assert time.monotonic() - started < 2
+        assert process.wait(timeout=10) != 0
+        n_answered = sum(server.answered.values())
+    with AnswerCache(tmp_path / "c") as kept:
+        assert kept.info()["answers"] == n_answered > 0
+
+
+def test_a_wait_that_is_asked_for_as_a_date():
+    then = email.utils.format_datetime(
+        datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=30), usegmt=True
+    )
+    assert 25 < retry_after({"retry-after": then}) <= 30
+    assert retry_after({"retry-after": "Mon, 01 Jan 2001 00:00:00 GMT"}) == 0
+    assert retry_after({"retry-after": "soon"}) is None
+
+
 @pytest.mark.parametrize(("sent", "most_lost"), [(signal.SIGKILL, 30), (signal.SIGINT, 0)])
 def test_a_run_that_is_killed_resumes_without_asking_twice(tmp_path, sent, most_lost):
     cache = str(tmp_path / "c")
     folder = str(Path(__file__).parent)
     with LLMServer(WordRule({}), latency=0.05) as server:
         script = RUN.format(folder=folder, url=server.url, cache=cache)
-        process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            [sys.executable, "-c", script], stderr=subprocess.PIPE, text=True
+        )
         deadline = time.monotonic() + 60
         while sum(server.answered.values()) < 300 and time.monotonic() < deadline:
             time.sleep(0.01)
         process.send_signal(sent)
         started = time.monotonic()
-        assert process.wait(timeout=10) != 0
+        process.stderr.readline()  # of the traceback of KeyboardInterrupt, or the end
         assert time.monotonic() - started < 2
+        assert process.wait(timeout=10) != 0
         time.sleep(0.1)
         n_before = sum(server.answered.values())
         with AnswerCache(cache) as kept:

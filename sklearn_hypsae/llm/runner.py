@@ -113,7 +113,7 @@ class Runner:
                 answers.update(run.answer_all())
         finally:
             self.usage["seconds"] += time.monotonic() - started
-            progress.close()
+            progress.close(self.usage)
         self.n_unsent += len(distinct) - len(answers)
         return [answers.get(request) for request in requests]
 

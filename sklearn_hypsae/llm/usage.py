@@ -51,15 +51,20 @@ class Progress:
 
     def step(self, usage, n=1):
         """Advance, and show the counters at most a few times a second."""
-        self._bar.update(n)
         now = time.monotonic()
         if not self._bar.disable and now - self._shown > 0.2:
             self._shown = now
-            tokens = usage["prompt_tokens"] + usage["completion_tokens"]
-            self._bar.set_postfix(
-                failed=usage["failed"], retried=usage["retried"], tokens=tokens, refresh=False
-            )
+            self._show(usage)
+        self._bar.update(n)
 
-    def close(self):
-        """Leave the bar as it stands."""
+    def close(self, usage):
+        """Leave the bar as it stands, with the last counts."""
+        if not self._bar.disable:
+            self._show(usage)
         self._bar.close()
+
+    def _show(self, usage):
+        tokens = usage["prompt_tokens"] + usage["completion_tokens"]
+        self._bar.set_postfix(
+            failed=usage["failed"], retried=usage["retried"], tokens=tokens, refresh=False
+        )

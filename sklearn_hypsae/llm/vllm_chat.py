@@ -7,7 +7,7 @@ import threading
 
 from .._optional import import_optional
 from ._hiding import shown
-from ._openai_protocol import answer_schema
+from ._openai_protocol import answer_schema, choosing_token
 from .base import ChatModel, Completion, CompletionError, LLMError, without_thinking
 
 # Engines by what they were started with, so that copies of a client share one: a model takes
@@ -81,9 +81,11 @@ class VLLMChat(ChatModel):
             If vLLM is not installed.
 
         ValueError
-            If an option is unknown.
+            If the model is no string, or an option is unknown.
         """
         vllm = import_optional("vllm", purpose="VLLMChat", extra="vllm")
+        if not isinstance(self.model, str) or not self.model:
+            raise ValueError("VLLMChat needs a model, a name on the hub or a folder, as a string.")
         unknown = set(self.options) - set(inspect.signature(vllm.SamplingParams).parameters)
         if unknown:
             raise ValueError(
@@ -117,14 +119,19 @@ class VLLMChat(ChatModel):
                 outcomes[position] = CompletionError(f"The prompt is longer than {room} tokens")
             else:
                 fitting.append(position)
-        answers = engine.chat(
-            [[{"role": "user", "content": requests[i].prompt}] for i in fitting],
-            [self._sampling(requests[i]) for i in fitting],
-            use_tqdm=False,
-            chat_template_kwargs=self.chat_template,
-        )
+        try:
+            answers = engine.chat(
+                [[{"role": "user", "content": requests[i].prompt}] for i in fitting],
+                [self._sampling(requests[i]) for i in fitting],
+                use_tqdm=False,
+                chat_template_kwargs=self.chat_template,
+            )
+        except KeyboardInterrupt:
+            # What it has begun would be in the way of whatever is asked next.
+            self.close()
+            raise
         for position, answer in zip(fitting, answers, strict=True):
-            outcomes[position] = _read(answer)
+            outcomes[position] = _read(answer, requests[position])
         return outcomes
 
     def identity(self):
@@ -195,15 +202,22 @@ def _form(request):
     return sampling.StructuredOutputsParams(choice=list(request.choices))
 
 
-def _read(answer):
-    """Turn one output of vLLM into a completion."""
+def _read(answer, request):
+    """Turn one output of vLLM into a completion; as with a server, no free text that was cut."""
     output = answer.outputs[0]
+    text = without_thinking(output.text)
+    if output.finish_reason == "length" and not request.choices:
+        text = ""
     probabilities = None
     if output.logprobs:
-        first = output.logprobs[0].values()
-        probabilities = {token.decoded_token: math.exp(token.logprob) for token in first}
+        said = [
+            options[token].decoded_token
+            for token, options in zip(output.token_ids, output.logprobs, strict=True)
+        ]
+        chosen = output.logprobs[choosing_token(said, request.choices)].values()
+        probabilities = {token.decoded_token: math.exp(token.logprob) for token in chosen}
     return Completion(
-        without_thinking(output.text),
+        text,
         len(answer.prompt_token_ids),
         len(output.token_ids),
         probabilities,
