@@ -12,7 +12,7 @@ from ._optional import import_optional
 from ._sklearn import Interval, StrOptions, check_feature_names_in, fit_context
 from ._texts import like_input
 from .autoencoder.checks import checked_source
-from .autoencoder.files import read, save, unpack
+from .autoencoder.files import read_estimator, save
 from .autoencoder.fitting import (
     checked_device,
     fit_attributes,
@@ -350,7 +350,7 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
             vars(self).pop(of_another_fit, None)
         vars(self).update(attributes)
         if not streaming:
-            warn_of_what_misleads(attributes, len(source), name)
+            warn_of_what_misleads(attributes, self.get_params(deep=False), len(source), name)
         return self
 
     def transform(self, X):
@@ -451,7 +451,7 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
         ValueError
             If the file is not one that :meth:`save` wrote.
         """
-        parameters, fitted = unpack(*read(path))
+        parameters, fitted = read_estimator(path, parameters=cls().get_params(deep=False))
         sae = cls(**parameters)
         vars(sae).update(fitted)
         return sae

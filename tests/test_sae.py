@@ -1,7 +1,9 @@
 """What SparseAutoencoderTransformer promises."""
 
+import json
 import pickle
 import re
+import struct
 import warnings
 
 import numpy as np
@@ -9,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from planted_rows import N_CONCEPTS, N_FEATURES, VARIANTS, Forbidden, make, planted
+from safetensors.numpy import save as safetensors_bytes
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
@@ -117,8 +120,24 @@ def test_dead_neurons_are_those_that_fire_on_no_training_row(rows):
 
 
 def test_many_dead_neurons_are_warned_of_with_the_rows_a_neuron_has(rows):
-    with pytest.warns(UserWarning, match="with 40 rows and K=4, a neuron fires on 0 rows"):
+    with pytest.warns(UserWarning, match="M=400 neurons are many for .* on 40 rows: .* 0.4 rows"):
         make(M=400, n_epochs=1).fit(rows[:40])
+
+
+def test_m_that_is_large_for_the_rows_is_warned_of_though_no_neuron_is_dead(rows):
+    with pytest.warns(UserWarning, match=r"fires on 8.3 rows on average, and \d+ fire on none"):
+        sae = make(n_epochs=1).fit(rows[:100])
+    assert len(sae.dead_neurons_) < 0.1 * 48
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make(n_epochs=1).fit(rows[:130])
+
+
+@pytest.mark.parametrize("parameters", [{"M": 400}, {"learning_rate": 30.0, "n_epochs": 2}])
+def test_there_is_one_warning_and_it_points_at_the_call(parameters, rows):
+    with pytest.warns(UserWarning) as caught:
+        make(**parameters).fit(rows[:200])
+    assert [warning.filename for warning in caught] == [__file__]
 
 
 @pytest.mark.filterwarnings("ignore:.* fire on no training row:UserWarning")
@@ -204,7 +223,7 @@ def test_warm_start_goes_on_from_the_weights_before(rows):
     first_loss = short.history_["train_loss"].iloc[-1]
     short.set_params(random_state=1).fit(rows)
     assert short.history_["train_loss"].iloc[0] < first_loss
-    with pytest.raises(ValueError, match="warm-start"):
+    with pytest.raises(ValueError, match="cannot go on .* keep M"):
         short.set_params(M=32).fit(rows)
 
 
@@ -352,6 +371,12 @@ def test_numbers_beyond_float32_are_refused_with_their_row(rows):
         make().fit(X)
 
 
+@pytest.mark.parametrize("factor", [1e-30, 1e25, 1e30])
+def test_very_large_and_small_numbers_train_like_others(factor, rows, fitted):
+    sae = make().fit(rows * np.float32(factor))
+    assert sae.score(rows * np.float32(factor)) == pytest.approx(fitted.score(rows), abs=0.02)
+
+
 def test_identical_rows_are_refused():
     with pytest.raises(ValueError, match="all 30 rows of X are identical"):
         make().fit(np.ones((30, 4)))
@@ -414,19 +439,60 @@ def test_save_and_load_are_an_exact_round_trip(variant, rows, tmp_path):
     pd.testing.assert_frame_equal(loaded.transform(frame), sae.transform(frame))
 
 
-def test_a_file_that_is_not_ours_is_refused(fitted, tmp_path):
-    from safetensors.numpy import save_file
+def rewritten(whole, **metadata):
+    """A file of ours with other words in its header."""
+    n = struct.unpack("<Q", whole[:8])[0]
+    header = json.loads(whole[8 : 8 + n])
+    header["__metadata__"] |= metadata
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + whole[8 + n :]
 
-    pickled = tmp_path / "pickle.safetensors"
-    pickled.write_bytes(pickle.dumps({"a": 1}))
-    other = tmp_path / "other.safetensors"
-    save_file({"weight": np.ones(3)}, other)
-    fitted.save(tmp_path / "whole.safetensors")
-    damaged = tmp_path / "damaged.safetensors"
-    damaged.write_bytes((tmp_path / "whole.safetensors").read_bytes()[:-100])
-    for path in (pickled, other, damaged):
-        with pytest.raises(ValueError, match="is not an autoencoder that"):
-            SparseAutoencoderTransformer.load(path)
+
+def described(whole, **changes):
+    n = struct.unpack("<Q", whole[:8])[0]
+    description = json.loads(json.loads(whole[8 : 8 + n])["__metadata__"]["description"])
+    return rewritten(whole, description=json.dumps(description | changes))
+
+
+FOREIGN_FILES = {
+    "pickle": (lambda whole: pickle.dumps({"a": 1}), "not a complete safetensors file"),
+    "text": (lambda whole: b"not an autoencoder at all", "not a complete safetensors file"),
+    "empty": (lambda whole: b"", "not a complete safetensors file"),
+    "header cut": (lambda whole: whole[:100], "not a complete safetensors file"),
+    "end cut": (lambda whole: whole[:-1], "not a complete safetensors file"),
+    "longer": (lambda whole: whole + b"1", "not a complete safetensors file"),
+    "other weights": (lambda whole: safetensors_bytes({"w": np.ones(3)}), "holds other weights"),
+    "later version": (lambda whole: rewritten(whole, version="2"), "format is version 2, not 1"),
+    "no JSON": (lambda whole: rewritten(whole, description="{"), "cannot be read"),
+    "a list": (lambda whole: rewritten(whole, description="[]"), "cannot be read"),
+    "other parameters": (
+        lambda whole: described(whole, parameters={"later": 1}),
+        "unknown parameters .'later'.",
+    ),
+    "no attributes": (lambda whole: described(whole, fitted={}), "has no K_, M_"),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN_FILES)
+def test_a_file_that_is_not_ours_is_refused(kind, fitted, tmp_path):
+    path = tmp_path / "sae.safetensors"
+    fitted.save(path)
+    foreign, reason = FOREIGN_FILES[kind]
+    path.write_bytes(foreign(path.read_bytes()))
+    with pytest.raises(ValueError, match=f"is not an autoencoder that .*save wrote: .*{reason}"):
+        SparseAutoencoderTransformer.load(path)
+
+
+def test_paths_that_no_file_can_have_are_refused(fitted, tmp_path):
+    with pytest.raises(ValueError, match="it is a folder"):
+        SparseAutoencoderTransformer.load(tmp_path)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        SparseAutoencoderTransformer.load(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="which is a folder: add the name of a file"):
+        fitted.save(tmp_path)
+    with pytest.raises(ValueError, match="there is no folder .*nowhere, create it"):
+        fitted.save(tmp_path / "nowhere" / "sae.safetensors")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("early_stopping", [True, False])

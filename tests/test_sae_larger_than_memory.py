@@ -1,11 +1,13 @@
 """SparseAutoencoderTransformer on rows that do not fit into memory: maps, shards, streams."""
 
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
-from planted_rows import N_FEATURES, VARIANTS, make, planted
+from planted_rows import N_FEATURES, VARIANTS, Forbidden, make, planted
 from scipy import sparse
+from skorch.callbacks import Callback
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +69,27 @@ def test_a_bad_row_of_a_shard_is_named_by_its_position_in_all(rows):
         make().fit([rows[:100], bad])
     with pytest.raises(ValueError, match="one number of columns"):
         make().fit([rows[:10], rows[:10, :5]])
+    with pytest.raises(ValueError, match=r"two-dimensional arrays, got .* \(32,\) as part 1"):
+        make().fit([rows[:10], rows[0]])
+    with pytest.raises(ValueError, match="two-dimensional arrays, got list as part 0"):
+        make().fit([[1.0, 2.0], rows[:10]])
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_a_bad_row_of_a_memory_map_is_named_before_training(dtype, rows, tmp_path):
+    X = np.memmap(tmp_path / "rows.bin", dtype=dtype, mode="w+", shape=rows.shape)
+    X[:] = rows
+    X[1234, 5] = np.inf
+    with pytest.raises(ValueError, match="infinity .* in 1 of 1500 rows, first at position 1234"):
+        make(callbacks=[Forbidden()]).fit(X)
+
+
+def test_partial_fit_keeps_the_sizes_of_its_first_call(rows):
+    sae = make(M="auto", K="auto").partial_fit(rows[:400])
+    assert (sae.M_, sae.K_) == (64, 4)
+    assert (sae.partial_fit(np.tile(rows, (10, 1))).M_, sae.K_) == (64, 4)
+    with pytest.raises(ValueError, match="cannot go on from weights of shape .64, 32.* keep M"):
+        sae.set_params(M=65).partial_fit(rows)
 
 
 @pytest.mark.parametrize("variant", ["topk", "both"])
@@ -98,3 +121,33 @@ def test_partial_fit_goes_on_with_the_read_out_of_the_target():
     errors = sae.history_["train_target_error"]
     assert (errors.diff().dropna() < 0).all()
     assert errors.iloc[-1] == pytest.approx(whole.history_["train_target_error"].iloc[-1], rel=0.05)
+
+
+def anonymous_bytes():
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) * 1024
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
+def test_memory_does_not_grow_with_the_rows(streamed, tmp_path):
+    n_rows, d = 200_000, 256
+    X = np.memmap(tmp_path / "rows.bin", dtype=np.float32, mode="w+", shape=(n_rows, d))
+    for start in range(0, n_rows, 50_000):
+        X[start : start + 50_000] = np.random.default_rng(start).normal(size=(50_000, d))
+    sae = make(M=512, batch_size=2048, n_epochs=1, patience=None, sparse_output=True)
+    sae.fit(np.array(X[:20_000])).transform(X[:20_000])
+
+    peak = [before := anonymous_bytes()]
+
+    class Look(Callback):
+        def on_batch_end(self, net, **kwargs):
+            peak[0] = max(peak[0], anonymous_bytes())
+
+    sae.set_params(callbacks=[Look()]).fit(X)
+    assert peak[0] - before < 0.4 * X.nbytes
+    before = anonymous_bytes()
+    codes = sae.transform(X)
+    # Dense, it would be 400 MB.
+    assert codes.nnz < 4.1 * n_rows and anonymous_bytes() - before < 2**26

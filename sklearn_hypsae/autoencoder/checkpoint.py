@@ -5,6 +5,8 @@ from pathlib import Path
 
 from skorch.callbacks import Callback
 
+from .files import refuse_unwritable
+
 
 class Checkpoint(Callback):
     """Save the autoencoder while it trains, so that a fit that is killed is not lost.
@@ -62,15 +64,7 @@ class Checkpoint(Callback):
                 f"Checkpoint expects every_n_epochs to be a positive integer, got "
                 f"{self.every_n_epochs!r}."
             )
-        path = Path(self.path)
-        if path.is_dir():
-            raise ValueError(
-                f"Checkpoint cannot write to {path}, which is a folder: add the name of a file."
-            )
-        if not path.parent.is_dir():
-            raise ValueError(
-                f"Checkpoint cannot write {path}: there is no folder {path.parent}, create it."
-            )
+        refuse_unwritable(Path(self.path), "Checkpoint")
 
     def on_epoch_end(self, net, **kwargs):
         """Save the present weights."""

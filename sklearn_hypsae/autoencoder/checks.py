@@ -153,10 +153,19 @@ def refuse_unlike_shards(shards, caller):
 
     Parameters
     ----------
-    shards : list of ndarray of two dimensions
+    shards : list
 
     caller : str
     """
+    shapes = [np.shape(shard) if isinstance(shard, np.ndarray) else None for shard in shards]
+    unlike = [i for i, shape in enumerate(shapes) if shape is None or len(shape) != 2]
+    if unlike:
+        found = shapes[unlike[0]]
+        what = type(shards[unlike[0]]).__name__ if found is None else f"an array of shape {found}"
+        raise ValueError(
+            f"{caller} expects all parts of X to be two-dimensional arrays, got {what} as part "
+            f"{unlike[0]}."
+        )
     widths = sorted({shard.shape[1] for shard in shards})
     kinds = {shard.dtype.kind for shard in shards}
     if len(widths) > 1 or not kinds <= set("fiu"):

@@ -13,6 +13,16 @@ from safetensors.numpy import save_file
 
 FORMAT = "sklearn_hypsae.SparseAutoencoderTransformer"
 VERSION = 1
+REQUIRED = (
+    "M_",
+    "K_",
+    "components_",
+    "encoder_weight_",
+    "encoder_bias_",
+    "input_bias_",
+    "threshold_",
+    "n_features_in_",
+)
 
 
 def save(path, parameters, fitted):
@@ -48,6 +58,7 @@ def write(path, arrays, description):
         Whatever JSON can hold.
     """
     path = Path(path)
+    refuse_unwritable(path, "SparseAutoencoderTransformer")
     header = {"format": FORMAT, "version": str(VERSION), "description": json.dumps(description)}
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
@@ -58,6 +69,26 @@ def write(path, arrays, description):
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def refuse_unwritable(path, caller):
+    """Refuse a path that no file can have.
+
+    Parameters
+    ----------
+    path : Path
+
+    caller : str
+        Class that would write, named in the error.
+    """
+    if path.is_dir():
+        raise ValueError(
+            f"{caller} cannot write to {path}, which is a folder: add the name of a file."
+        )
+    if not path.parent.is_dir():
+        raise ValueError(
+            f"{caller} cannot write {path}: there is no folder {path.parent}, create it."
+        )
 
 
 def _flush(path):
@@ -87,6 +118,8 @@ def read(path):
     ValueError
         If the file is not one of ours, is damaged, or comes from a later version.
     """
+    if Path(path).is_dir():
+        raise ValueError(_refusal(path, "it is a folder"))
     try:
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
@@ -101,7 +134,42 @@ def read(path):
         raise ValueError(
             _refusal(path, f"its format is version {header.get('version')}, not {VERSION}")
         )
-    return arrays, json.loads(header["description"])
+    try:
+        return arrays, json.loads(header["description"])
+    except (KeyError, ValueError):
+        raise ValueError(_refusal(path, "its description cannot be read")) from None
+
+
+def read_estimator(path, parameters):
+    """Read the parameters and fitted attributes that :func:`save` wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    parameters : dict
+        Of the estimator, by name.
+
+    Returns
+    -------
+    parameters, fitted : dict
+
+    Raises
+    ------
+    ValueError
+        As :func:`read`, and if parameters are unknown or attributes missing.
+    """
+    arrays, description = read(path)
+    try:
+        found, fitted = unpack(arrays, description)
+        unknown = sorted(found.keys() - parameters.keys())
+        missing = sorted(name for name in REQUIRED if name not in fitted)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise ValueError(_refusal(path, "its description cannot be read")) from None
+    if unknown or missing:
+        what = f"unknown parameters {unknown}" if unknown else f"no {', '.join(missing)}"
+        raise ValueError(_refusal(path, f"it has {what}"))
+    return found, fitted
 
 
 def _refusal(path, reason):

@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pandas as pd
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from .._optional import import_optional
@@ -21,11 +22,11 @@ N_ROWS_HELD_OUT = 20_000
 SHARE_DEAD_TO_WARN = 0.1
 # Fewer active neurons a row than this share of K are worth one too.
 SHARE_ACTIVE_TO_WARN = 0.8
-# A neuron that fires on fewer rows has little to learn from.
-N_ROWS_PER_NEURON = 20
-# Past two functions here, the estimator's own methods and scikit-learn's wrapper, to the call
+# A neuron that fires on fewer rows has little to learn from, and few to be described by.
+N_ROWS_PER_NEURON = 10
+# Past the function here, the estimator's own methods and scikit-learn's wrapper, to the call
 # of fit.
-STACKLEVEL = 6
+STACKLEVEL = 5
 
 
 def fit_attributes(source, y, parameters, *, before, columns, streaming, caller):
@@ -59,7 +60,7 @@ def fit_attributes(source, y, parameters, *, before, columns, streaming, caller)
     """
     _check_callbacks(parameters["callbacks"])
     refuse_constant(source, caller)
-    settled = {"M": before["M_"], "K": before["K_"]} if streaming and before else {}
+    settled = _settled_sizes(parameters, before) if streaming else {}
     sizes = sizes_of(parameters | settled, len(source), caller)
     targets, classes = standardised_target(y, source, parameters["target_coef"], caller)
     device = checked_device(parameters["device"], caller)
@@ -88,6 +89,13 @@ def fit_attributes(source, y, parameters, *, before, columns, streaming, caller)
         options=_options(parameters, device, rng, before, streaming) | {"save": save_snapshot},
     )
     return attributes_of(trained)
+
+
+def _settled_sizes(parameters, before):
+    """Sizes that an earlier call has chosen, for "auto" would choose others for other rows."""
+    return {
+        name: before[f"{name}_"] for name in ("M", "K") if before and parameters[name] == "auto"
+    }
 
 
 def _check_callbacks(callbacks):
@@ -228,8 +236,8 @@ def settings_of(parameters, sizes):
 def _weights_to_go_on(before, shape, n_targets, caller):
     if before["components_"].shape != shape:
         raise ValueError(
-            f"{caller} cannot warm-start from weights of shape {before['components_'].shape}, M "
-            f"and n_features are now {shape}: keep M, or set warm_start=False."
+            f"{caller} cannot go on from weights of shape {before['components_'].shape}, M and "
+            f"n_features are now {shape}: keep M, or begin anew (fit with warm_start=False)."
         )
     return weights_of(before, n_targets)
 
@@ -315,42 +323,49 @@ def _joined(earlier, history):
     return pd.concat([earlier, history], ignore_index=True)
 
 
-def warn_of_what_misleads(fitted, n_rows, caller):
-    """Warn where neurons learned nothing or fewer fire than were asked for, and what would help.
+def warn_of_what_misleads(fitted, parameters, n_rows, caller):
+    """Warn of the first of what makes neurons useless that is found, with what would help.
 
     Parameters
     ----------
     fitted : dict
         Attributes by name.
 
+    parameters : dict
+        Of the estimator.
+
     n_rows : int
 
     caller : str
     """
-    M, K = fitted["M_"], fitted["K_"]
-    _warn_of_dead_neurons(len(fitted["dead_neurons_"]), M, K, n_rows, caller)
-    n_active = fitted["history_"]["l0"].iloc[fitted["best_epoch_"] - 1]
-    if n_active < SHARE_ACTIVE_TO_WARN * K:
-        warnings.warn(
+    M, K, history = fitted["M_"], fitted["K_"], fitted["history_"]
+    fvu = history.get("validation_fvu", history["train_fvu"]).min()
+    n_dead = len(fitted["dead_neurons_"])
+    n_active = history["l0"].iloc[fitted["best_epoch_"] - 1]
+    category = UserWarning
+    if fvu > 1:
+        category = ConvergenceWarning
+        message = (
+            f"The reconstruction of {caller} is worse than the mean of the rows (FVU {fvu:.2f}): "
+            f"lower learning_rate={parameters['learning_rate']} or raise "
+            f"n_epochs={parameters['n_epochs']}."
+        )
+    elif n_rows * K < N_ROWS_PER_NEURON * M:
+        message = (
+            f"M={M} neurons are many for {caller} on {n_rows} rows: with K={K}, a neuron fires on "
+            f"{n_rows * K / M:.1f} rows on average, and {n_dead} fire on none: lower M."
+        )
+    elif n_dead > SHARE_DEAD_TO_WARN * M:
+        message = (
+            f"{n_dead} of {M} neurons of {caller} fire on no training row: raise aux_coef or "
+            "n_epochs, or lower learning_rate or M."
+        )
+    elif n_active < SHARE_ACTIVE_TO_WARN * K:
+        message = (
             f"Only {n_active:.1f} neurons of {caller} fire on a training row on average, not "
             f"K={K}, because no more have positive activations: lower K, or raise M={M} or "
-            "n_epochs.",
-            UserWarning,
-            stacklevel=STACKLEVEL - 1,
+            "n_epochs."
         )
-
-
-def _warn_of_dead_neurons(n_dead, M, K, n_rows, caller):
-    if n_dead <= SHARE_DEAD_TO_WARN * M:
+    else:
         return
-    advice = (
-        f"lower M: with {n_rows} rows and K={K}, a neuron fires on "
-        f"{n_rows * K / M:.0f} rows on average"
-        if n_rows * K < N_ROWS_PER_NEURON * M
-        else "raise aux_coef or n_epochs, or lower learning_rate or M"
-    )
-    warnings.warn(
-        f"{n_dead} of {M} neurons of {caller} fire on no training row: {advice}.",
-        UserWarning,
-        stacklevel=STACKLEVEL,
-    )
+    warnings.warn(message, category, stacklevel=STACKLEVEL)

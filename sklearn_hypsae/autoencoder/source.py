@@ -1,5 +1,7 @@
 """Rows that may lie in several arrays and need not fit into memory. No torch here."""
 
+import functools
+
 import numpy as np
 
 # Rows whose float32 copy takes more than this are streamed instead.
@@ -74,13 +76,9 @@ class Source:
                 rows = np.asarray(shard[start : start + size])
                 yield int(first) + start, np.ascontiguousarray(rows, dtype=np.float32)
 
+    @functools.cached_property
     def root_variance(self):
-        """Root of the mean squared distance of the rows to their mean (to zero if signed).
-
-        Returns
-        -------
-        root : float
-        """
+        """Root of the mean squared distance to the mean row (to zero if signed): float."""
         shift, total, squares = None, 0.0, 0.0
         for _, rows in self.blocks():
             rows = rows.astype(np.float64)
@@ -103,14 +101,14 @@ def as_shards(X):
     Returns
     -------
     shards : list of ndarray or None
-        For a memory map, and for a list or tuple of two-dimensional arrays.
+        For a memory map, and for a list or tuple that holds two-dimensional arrays.
     """
     if isinstance(X, np.memmap) and X.ndim == 2:
         return [X]
     if not isinstance(X, list | tuple) or len(X) == 0:
         return None
-    are_matrices = all(isinstance(shard, np.ndarray) and shard.ndim == 2 for shard in X)
-    return list(X) if are_matrices else None
+    has_matrices = any(isinstance(shard, np.ndarray) and shard.ndim == 2 for shard in X)
+    return list(X) if has_matrices else None
 
 
 def unexplained(source, reconstruct, caller):
@@ -135,7 +133,7 @@ def unexplained(source, reconstruct, caller):
     ValueError
         If the rows are all the same.
     """
-    total = len(source) * source.root_variance() ** 2
+    total = len(source) * source.root_variance**2
     if total == 0:
         raise ValueError(f"{caller} needs at least two different rows in X: the variance is zero.")
     error = sum(

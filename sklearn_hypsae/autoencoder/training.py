@@ -1,13 +1,11 @@
 """From rows to trained weights: scaling, first weights, the fit itself, what it left behind."""
 
 import logging
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import Callback, EarlyStopping
 from skorch.helper import predefined_split
 from skorch.utils import noop
@@ -82,6 +80,9 @@ def initial_weights(source, n_neurons, k, n_targets, rng):
     weights : Weights
     """
     sample = source.take(rng.permutation(len(source))[: max(N_ROWS_FOR_CENTRE, n_neurons)])
+    # Squares of very large or small numbers would leave float32.
+    scale = np.float32(source.root_variance)
+    sample /= scale
     if source.is_signed:
         centre = np.zeros(source.n_features, np.float32)
         sample = _of_one_sign(sample)
@@ -101,7 +102,7 @@ def initial_weights(source, n_neurons, k, n_targets, rng):
         input_bias=centre,
         readout_weight=np.zeros((n_neurons, n_targets), np.float32),
         readout_bias=np.zeros(n_targets, np.float32),
-    )
+    ).scaled(scale)
 
 
 def _unit_rows(X):
@@ -175,7 +176,7 @@ def train(source, y, weights, settings, *, validation, options):
     trained : Trained
     """
     device = options["device"]
-    scale = source.root_variance()
+    scale = source.root_variance
     rows = _training_rows(source, ~validation, scale, y, device)
     held_out = None
     if validation.any():
@@ -208,7 +209,6 @@ def train(source, y, weights, settings, *, validation, options):
         if options["optimizer_state"] is not None:
             _restore_optimizer(net.optimizer_, options["optimizer_state"])
         net.partial_fit(rows)
-        _warn_if_useless(net, options["learning_rate"])
         return left_behind(ended=True)
 
 
@@ -378,17 +378,6 @@ class Progress(Callback):
     def on_train_end(self, net, **kwargs):
         """Close the bar."""
         self.bar_.close()
-
-
-def _warn_if_useless(net, learning_rate):
-    best = min(row.get("valid_fvu", row["train_fvu"]) for row in net.history)
-    if best > 1:
-        warnings.warn(
-            f"The reconstruction is worse than the mean of the rows (FVU {best:.2f}): lower "
-            f"learning_rate={learning_rate} or raise n_epochs={net.max_epochs}.",
-            ConvergenceWarning,
-            stacklevel=2,
-        )
 
 
 def _history(net):
