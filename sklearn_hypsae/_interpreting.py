@@ -16,6 +16,7 @@ from ._keyphrases import (
     match_phrases,
     phrases_to_hypothesis,
 )
+from ._redundancy import merge_same_words
 from ._sampling import column_of, draw_examples, first_rows, nearest_by_tfidf
 from ._singles import as_singles, distinct_pairs, draw_pair_examples
 from ._texts import holds_pairs
@@ -25,7 +26,7 @@ from .llm.prompts import check_prompt
 FIT_ROWS, UNSEEN = "fit rows", "unseen"
 
 
-def interpretation_table(rows, metrics=METRICS, names=None):
+def interpretation_table(rows, metrics=METRICS, names=None, merge=False):
     """Put rows into the table that users see.
 
     Parameters
@@ -38,6 +39,9 @@ def interpretation_table(rows, metrics=METRICS, names=None):
     names : ndarray of str, default=None
         Names of the neurons. None: their positions.
 
+    merge : bool, default=False
+        Whether neurons that got the same words become one row.
+
     Returns
     -------
     table : DataFrame
@@ -46,7 +50,7 @@ def interpretation_table(rows, metrics=METRICS, names=None):
     table = pd.DataFrame(rows, columns=columns)
     if names is not None and table["neuron"].notna().all():
         table["neuron"] = [names[position] for position in table["neuron"]]
-    return table
+    return merge_same_words(table, merge=merge and table["neuron"].notna().all())
 
 
 def keyphrase_rows(texts, activations, target):

@@ -1,6 +1,10 @@
 """Hypotheses that say the same as another one."""
 
 import re
+import warnings
+
+import numpy as np
+import pandas as pd
 
 from ._keyphrases import hypothesis_to_phrases
 from ._phrases import FUNCTION_WORDS, MODIFIERS, words_of
@@ -10,6 +14,44 @@ REPORTING = frozenset(
     ["contain", "describ", "discuss", "express", "includ", "mention", "refer", "talk"]
 )
 VOWELS = "aeiouy"
+
+
+def merge_same_words(table, *, merge=True):
+    """Make one row of neurons whose wordings say the same, and list the others.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With ``neuron``, ``hypothesis`` and ``f1``.
+
+    merge : bool, default=True
+        False: only add the column.
+
+    Returns
+    -------
+    table : DataFrame
+        Of rows that say the same, the first of those with the best F1. ``merged`` lists the
+        neurons of the others.
+    """
+    keys = [content_words(wording) or wording for wording in table["hypothesis"]]
+    codes = pd.factorize(pd.Series(keys, dtype=object))[0] if merge else np.arange(len(table))
+    f1 = table["f1"].fillna(-1.0) if merge else pd.Series(0.0, table.index)
+    merged = pd.Series([[] for _ in range(len(table))], table.index, dtype=object)
+    for _, same in f1.groupby(codes):
+        kept = same.idxmax()
+        merged[kept] = [table["neuron"][other] for other in same.index if other != kept]
+        merged[[other for other in same.index if other != kept]] = None
+    table = table.assign(merged=merged)[merged.notna()].reset_index(drop=True)
+    n_merged = len(merged) - len(table)
+    if n_merged:
+        warnings.warn(
+            f"{n_merged} of {len(merged)} neurons got the words of another and are merged with "
+            "it (see merged in interpretations_), so there are fewer hypotheses: select more "
+            "neurons to have as many as before.",
+            UserWarning,
+            stacklevel=5,
+        )
+    return table
 
 
 def content_words(wording):

@@ -135,12 +135,16 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         Instead of ``INTERPRET``, of ``ANNOTATE`` or ``ANNOTATE_MANY``, and of ``REFINE``, in
         :mod:`sklearn_hypsae.llm.prompts`, with the same placeholders.
 
+    merge_redundant : bool, default=True
+        Make one hypothesis of neurons that got the same words, or forms of them, before any is
+        annotated. The user's own ``hypotheses`` are never merged.
+
     Attributes
     ----------
     hypotheses_ : list of str
         One hypothesis for each neuron that could be put into words.
 
-    interpretations_ : DataFrame of shape (n_hypotheses, 9)
+    interpretations_ : DataFrame of shape (n_hypotheses, 10)
         ``neuron`` (its column's name in X, else its position), ``hypothesis``, ``candidates``
         (all wordings, best first), fidelity (``f1``, ``precision``, ``recall``,
         ``correlation``, with ``soft_labels`` also ``auc``), ``n_scoring_examples`` it rests
@@ -206,6 +210,7 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         "interpretation_prompt": [str, None],
         "annotation_prompt": [str, None],
         "refinement_prompt": [str, None],
+        "merge_redundant": ["boolean"],
     }
 
     def __init__(
@@ -236,6 +241,7 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         interpretation_prompt=None,
         annotation_prompt=None,
         refinement_prompt=None,
+        merge_redundant=True,
     ):
         self.llm = llm
         self.annotator_llm = annotator_llm
@@ -262,6 +268,7 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         self.interpretation_prompt = interpretation_prompt
         self.annotation_prompt = annotation_prompt
         self.refinement_prompt = refinement_prompt
+        self.merge_redundant = merge_redundant
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, texts=None):
@@ -301,7 +308,7 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
             rows = self._describe_by_llm(activations, texts)
         metrics = (*METRICS, "auc") if self.soft_labels else METRICS
         names = getattr(self, "feature_names_in_", None)
-        self.interpretations_ = interpretation_table(rows, metrics, names)
+        self.interpretations_ = interpretation_table(rows, metrics, names, self.merge_redundant)
         self.hypotheses_ = self.interpretations_["hypothesis"].tolist()
         return self
 

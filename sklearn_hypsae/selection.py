@@ -9,6 +9,7 @@ from sklearn.feature_selection import SelectorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ._distinct_neurons import distinct_neurons
 from ._forward_selection import forward_scores, mrmr_scores, target_columns
 from ._pairs import check_pair_target, mirrored
 from ._ranking import correlation_scores, lasso_scores, separation_scores
@@ -72,6 +73,11 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
     alpha : float, default=None
         Penalty for "lasso". None: the largest that keeps ``n_select`` neurons.
 
+    max_correlation : float, default=0.8
+        With methods that look at each neuron alone (and a callable), a neuron whose activations
+        correlate more than this with those of one kept before it is passed over for the next:
+        both fire on the same rows, and would become the same hypothesis. 1: none is.
+
     max_iter : int, default=1000
         Largest number of steps on the lasso path.
 
@@ -96,6 +102,9 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
         Indices of the kept neurons, strongest first; with "forward" and "mrmr" in the order
         chosen, which need not be that of the scores. The columns of the output keep the order
         of the input.
+
+    redundant_ : dict of int to int
+        Neurons passed over because of ``max_correlation``, each with the kept one it repeats.
 
     n_iter_ : int
         Steps taken on the lasso path, or neurons chosen one by one ("forward", "mrmr"); 1 for
@@ -133,11 +142,12 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
     >>> selector.scores_.round(2)
     array([ 0.98, -0.9 ,  0.  ])
 
-    A copy of a chosen neuron adds nothing to it, and "forward" takes another instead:
+    A copy of a chosen neuron is passed over:
 
     >>> copied = activations[:, [0, 0, 1, 2]]
-    >>> NeuronSelector(n_select=2).fit(copied, [1, 1, 5, 5]).selected_
-    array([0, 1])
+    >>> selector = NeuronSelector(n_select=2).fit(copied, [1, 1, 5, 5])
+    >>> selector.selected_, selector.redundant_
+    (array([0, 2]), {1: 0})
     >>> NeuronSelector(n_select=2, method="forward").fit(copied, [1, 1, 5, 5]).selected_
     array([0, 3])
     """
@@ -153,6 +163,7 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
         "n_top_activating": [Interval(Integral, 1, None, closed="left")],
         "n_zero_activating": [Interval(Integral, 1, None, closed="left"), None],
         "alpha": [Interval(Real, 0, None, closed="neither"), None],
+        "max_correlation": [Interval(Real, 0, 1, closed="right")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "task": [StrOptions({"auto", "classification", "regression"})],
         "random_state": ["random_state"],
@@ -166,6 +177,7 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
         n_top_activating=100,
         n_zero_activating=None,
         alpha=None,
+        max_correlation=0.8,
         max_iter=1000,
         task="auto",
         random_state=None,
@@ -175,6 +187,7 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
         self.n_top_activating = n_top_activating
         self.n_zero_activating = n_zero_activating
         self.alpha = alpha
+        self.max_correlation = max_correlation
         self.max_iter = max_iter
         self.task = task
         self.random_state = random_state
@@ -228,6 +241,14 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
         else:
             self.scores_ = self._score(activations, target.values)
             order = self._strongest(varies)
+        self.redundant_ = {}
+        if not self._accounts_for_others() and self.max_correlation < 1:
+            order, self.redundant_ = distinct_neurons(
+                activations,
+                order,
+                n_select=self.n_select,
+                max_correlation=self.max_correlation,
+            )
         self.selected_ = self._kept(order)
         return self
 
@@ -284,6 +305,9 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
 
     def _is_stepwise(self):
         return isinstance(self.method, str) and self.method in STEPWISE
+
+    def _accounts_for_others(self):
+        return self._is_stepwise() or self.method == "lasso"
 
     def _choose_stepwise(self, activations, target):
         n_classes = None if target.classes is None else len(target.classes)
@@ -375,7 +399,8 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
     def _reason_to_keep(self):
         if self._is_stepwise():
             return "add something to those already chosen"
-        return "vary over the rows and have a score"
+        reason = "vary over the rows and have a score"
+        return f"{reason} and fire on other rows than the rest" if self.redundant_ else reason
 
     def _get_support_mask(self):
         check_is_fitted(self)

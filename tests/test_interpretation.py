@@ -52,7 +52,7 @@ def test_keyphrase_interpretations_say_what_their_fidelity_rests_on(keyphrases, 
     table = keyphrases.interpretations_
     assert table.columns.tolist() == [
         *["neuron", "hypothesis", "candidates", "f1", "precision", "recall", "correlation"],
-        *["n_scoring_examples", "scored_on"],
+        *["n_scoring_examples", "scored_on", "merged"],
     ]
     assert table["neuron"].tolist() == [f"neuron_{3 * i}" for i in range(len(WORDS))]
     assert (table["scored_on"] == "fit rows").all()
@@ -410,6 +410,7 @@ def test_the_right_wording_is_chosen_in_planted_texts_even_where_the_model_often
             n_scoring_examples=20,
             cache=None,
             random_state=0,
+            merge_redundant=False,
         ).fit(activations, texts=texts)
     right = [
         found == list(CONCEPTS)[neuron % 8]

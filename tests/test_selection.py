@@ -368,11 +368,12 @@ def test_copies_of_the_best_neuron_are_taken_once(regression, container, scale):
     activations = np.column_stack([activations, copies]).astype(np.float32)
     group = {best, 256, 257}
 
-    def first(n, method):
-        selector = NeuronSelector(n_select=n, method=method)
+    def first(n, method, **params):
+        selector = NeuronSelector(n_select=n, method=method, **params)
         return selector.fit(container(activations), y).selected_.tolist()
 
-    assert set(first(3, "correlation")) == group
+    assert set(first(3, "correlation", max_correlation=1.0)) == group
+    assert len(group & set(first(20, "correlation"))) == 1
     for method in STEPWISE_REFERENCES:
         assert first(1, method) == [best]
         assert len(group & set(first(20, method))) == 1
