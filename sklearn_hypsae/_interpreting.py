@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 from ._fidelity import METRICS, fidelity
 from ._keyphrases import (
+    all_forms,
     hypothesis_to_phrases,
     learn_keyphrases,
     match_phrases,
@@ -75,7 +76,7 @@ def keyphrase_rows(texts, activations, target):
         texts, activations, y = as_singles(texts, activations, target)
     phrases = learn_keyphrases(texts, activations, y, paired=paired)
     described = [neuron for neuron, found in enumerate(phrases) if len(found)]
-    matches = match_phrases(texts, [phrases[neuron] for neuron in described])
+    matches = match_phrases(texts, all_forms(phrases[neuron] for neuron in described))
     if paired:
         matches -= np.roll(matches, len(texts) // 2, axis=0)
     rows = []

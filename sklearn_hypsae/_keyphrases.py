@@ -1,9 +1,9 @@
 """Neurons put into words without a language model.
 
-A neuron becomes a short list of words and word pairs. Candidates are phrases that set the
-texts that fire the neuron apart from the others; from them the list grows greedily, so that
-"any of these phrases occurs" goes with the neuron and, where there is a target, also with the
-target. What a hypothesis lists is exactly what is tested.
+A neuron becomes a short list of words and word pairs, each in all its forms ("waited",
+"waiting"). Candidates are phrases that set the texts that fire the neuron apart from the others;
+from them the list grows greedily, so that "any of these phrases occurs" goes with the neuron and,
+where there is a target, also with the target. What a hypothesis lists is exactly what is tested.
 """
 
 import re
@@ -12,6 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ._phrases import find_phrases, list_phrases, says_something
+from ._word_forms import base_forms, written_out
 
 
 def learn_keyphrases(
@@ -20,22 +21,26 @@ def learn_keyphrases(
     y=None,
     *,
     neuron_weight=0.3,
-    max_phrases=15,
+    max_phrases=20,
     ngram_range=(1, 2),
     min_df=3,
-    min_z=2.0,
+    min_z=1.0,
     min_gain=0.002,
     prior_strength=0.005,
     paired=False,
 ):
     """Choose for each neuron the phrases that say when it fires.
 
-    A phrase is a candidate for a neuron if it is clearly more frequent in the texts that fire
+    A phrase is a candidate for a neuron if it is more frequent in the texts that fire
     it: the log-odds ratio with an informative Dirichlet prior [1]_, divided by its standard
     error, is above ``min_z``. With a target the phrase also has to go with y in the direction
     of the neuron, again by ``min_z`` standard errors. The neurons then take turns; each adds
     the phrase that most raises the correlation between "any phrase of the list occurs" and a
     blend of the neuron and the target. A phrase is used once, so no two hypotheses share words.
+
+    Forms of an English word ("waited", "waiting") are counted together, as one phrase: few
+    texts say more about a word than about each of its forms. The forms that occur are listed,
+    and only they are looked for.
 
     Few texts leave little evidence. A neuron without a candidate that also goes with y takes
     those that go with the neuron alone; one without any of these takes its single clearest
@@ -56,8 +61,8 @@ def learn_keyphrases(
         How much the neuron counts beside the target in the blend, both standardised. 1 leaves
         the target out. Smaller values predict better and describe the neuron less faithfully.
 
-    max_phrases : int, default=15
-        Longest list.
+    max_phrases : int, default=20
+        Longest list, where the forms of a phrase count as one.
 
     ngram_range : (int, int), default=(1, 2)
         Shortest and longest phrase, in words.
@@ -65,7 +70,7 @@ def learn_keyphrases(
     min_df : int, default=3
         Fewest texts a phrase has to occur in.
 
-    min_z : float, default=2.0
+    min_z : float, default=1.0
         How many standard errors a phrase has to be ahead in the firing texts.
 
     min_gain : float, default=0.002
@@ -83,9 +88,9 @@ def learn_keyphrases(
 
     Returns
     -------
-    phrases : list of n_neurons lists of str
-        Strongest phrase first. Empty for a neuron that is silent, constant or not set apart by
-        any phrase.
+    phrases : list of n_neurons lists of tuples of str
+        Strongest phrase first, each as the tuple of its forms, the most frequent first. Empty for
+        a neuron that is silent, constant or not set apart by any phrase.
 
     References
     ----------
@@ -98,9 +103,9 @@ def learn_keyphrases(
     >>> from sklearn_hypsae._keyphrases import learn_keyphrases
     >>> texts = ["The waiter was rude.", "The waiter was lovely."] * 20
     >>> learn_keyphrases(texts, np.tile([[1.0], [0.0]], (20, 1)))
-    [['rude']]
+    [[('rude',)]]
     """
-    occurs, phrases = find_phrases(texts, ngram_range, min_df=min_df)
+    occurs, phrases, vocabulary = find_phrases(texts, ngram_range, min_df=min_df, as_one=base_forms)
     kept = np.flatnonzero([says_something(phrase) for phrase in phrases])
     occurs, phrases = occurs[:, kept], [phrases[i] for i in kept]
     if sp.issparse(activations):
@@ -121,7 +126,9 @@ def learn_keyphrases(
     clearest = _clearest(_correlation_z(telling, neurons * fires.any(axis=0)))
     candidates = _unless_none(candidates, clearest)
     lists = _grow_lists(occurs, in_both, candidates, goals, max_phrases, min_gain)
-    return [[phrases[i] for i in chosen] for chosen in lists]
+    named = [phrases[i] for chosen in lists for i in chosen]
+    forms = iter(written_out(texts, named, vocabulary))
+    return [[next(forms) for _ in chosen] for chosen in lists]
 
 
 def phrases_to_hypothesis(phrases):
@@ -129,22 +136,42 @@ def phrases_to_hypothesis(phrases):
 
     Parameters
     ----------
-    phrases : list of str
-        At least one phrase.
+    phrases : list of tuples of str
+        At least one phrase, each as the tuple of its forms.
 
     Returns
     -------
     hypothesis : str
-        Quotation marks and backslashes in a phrase get a backslash before them.
+        Forms of one phrase are parted by a slash; quotation marks and backslashes in a phrase
+        get a backslash before them.
 
     Examples
     --------
     >>> from sklearn_hypsae._keyphrases import phrases_to_hypothesis
-    >>> phrases_to_hypothesis(["slow service", "waited", "rude"])
-    'mentions "slow service", "waited" or "rude"'
+    >>> phrases_to_hypothesis([("slow service",), ("waited", "waiting"), ("rude",)])
+    'mentions "slow service", "waited"/"waiting" or "rude"'
     """
-    quoted = ['"' + re.sub(r'(["\\])', r"\\\1", phrase) + '"' for phrase in phrases]
+    quoted = ["/".join(map(_quoted, forms)) for forms in phrases]
     return "mentions " + " or ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))
+
+
+def _quoted(phrase):
+    return '"' + re.sub(r'(["\\])', r"\\\1", phrase) + '"'
+
+
+def all_forms(phrase_lists):
+    """Forget which forms belong to one phrase.
+
+    Parameters
+    ----------
+    phrase_lists : iterable of lists of tuples of str
+
+    Returns
+    -------
+    phrase_lists : list of n_hypotheses lists of str
+        As :func:`match_phrases` takes them.
+    """
+    return [[form for forms in phrases for form in forms] for phrases in phrase_lists]
 
 
 def hypothesis_to_phrases(hypothesis):

@@ -103,7 +103,7 @@ def _modifies(word):
     return word in MODIFIERS or word.endswith("n't")
 
 
-def find_phrases(texts, ngram_range, *, min_df):
+def find_phrases(texts, ngram_range, *, min_df, as_one=None):
     """Find all phrases that occur in enough texts.
 
     Parameters
@@ -116,18 +116,31 @@ def find_phrases(texts, ngram_range, *, min_df):
     min_df : int
         Fewest texts a phrase has to occur in.
 
+    as_one : callable, default=None
+        Takes the list of all words and gives the name that each is counted under, so that
+        words of one name are one word. None: every word counts by itself.
+
     Returns
     -------
     occurs : csc_array of shape (n_samples, n_phrases)
         1.0 where a text has the phrase.
 
     phrases : list of str
-        The phrases, shorter ones first.
+        The phrases, shorter ones first; with ``as_one``, of names.
+
+    vocabulary : list of str
+        All words.
     """
     number = defaultdict(count().__next__)
     rows, words = _number_words(texts, lambda words: map(number.__getitem__, words))
+    vocabulary = names = list(number)
+    if as_one is not None:
+        number = defaultdict(count().__next__)
+        words = np.array([number[name] for name in as_one(vocabulary)], dtype=np.int64)[words]
+        names = list(number)
     lowest, highest = ngram_range
-    return _occurrences(rows, words, list(number), len(texts), lowest, highest, min_df)
+    occurs, phrases = _occurrences(rows, words, names, len(texts), lowest, highest, min_df)
+    return occurs, phrases, vocabulary
 
 
 def list_phrases(texts, phrases):
@@ -159,7 +172,7 @@ def list_phrases(texts, phrases):
     occurs, found = _occurrences(rows, words, vocabulary, len(texts), 1, longest, min_df=1)
     column = {phrase: i for i, phrase in enumerate(found)}
     nowhere = sp.csc_array((len(texts), 1))
-    columns = [column.get(_joined(words), len(found)) for words in wanted]
+    columns = [column.get(joined(words), len(found)) for words in wanted]
     return sp.hstack([occurs, nowhere], format="csc")[:, columns]
 
 
@@ -197,7 +210,7 @@ def _occurrences(rows, words, names, n_texts, lowest, highest, min_df):
         if length > 1:
             grams, firsts, lasts = _lengthen(rows, grams, words, length)
             occurs, grams, kept = _presence(rows, grams, len(firsts), n_texts, min_df)
-            gram_names = [_joined([gram_names[firsts[i]], names[lasts[i]]]) for i in kept]
+            gram_names = [joined([gram_names[firsts[i]], names[lasts[i]]]) for i in kept]
         if length >= lowest:
             columns.append(occurs)
             phrases += gram_names
@@ -233,8 +246,17 @@ def _presence(rows, numbers, n_numbers, n_texts, min_df):
     return occurs[:, kept], dense[numbers], kept
 
 
-def _joined(words):
-    """Write words as they are read: no space before "'s" or inside an unspaced script."""
+def joined(words):
+    """Write words as they are read: no space before "'s" or inside an unspaced script.
+
+    Parameters
+    ----------
+    words : list of str
+
+    Returns
+    -------
+    phrase : str
+    """
     phrase = " ".join(words).replace(" '", "'")
     return re.sub(f"(?<=[{UNSPACED}]) (?=[{UNSPACED}])", "", phrase)
 
