@@ -1,6 +1,5 @@
 """Hypotheses that say the same as another one."""
 
-import re
 import warnings
 
 import numpy as np
@@ -8,12 +7,12 @@ import pandas as pd
 
 from ._keyphrases import hypothesis_to_phrases
 from ._phrases import FUNCTION_WORDS, MODIFIERS, words_of
+from ._word_forms import base_forms
 
-# Stems of verbs by which a hypothesis says that a text has something: all say the same.
+# Verbs by which a hypothesis says that a text has something: all say the same.
 REPORTING = frozenset(
-    ["contain", "describ", "discuss", "express", "includ", "mention", "refer", "talk"]
+    ["contain", "describe", "discuss", "express", "include", "mention", "refer", "talk"]
 )
-VOWELS = "aeiouy"
 
 
 def merge_same_words(table, *, merge=True):
@@ -33,7 +32,8 @@ def merge_same_words(table, *, merge=True):
         Of rows that say the same, the first of those with the best F1. ``merged`` lists the
         neurons of the others.
     """
-    keys = [content_words(wording) or wording for wording in table["hypothesis"]]
+    said = content_words(table["hypothesis"])
+    keys = [words or wording for words, wording in zip(said, table["hypothesis"], strict=True)]
     codes = pd.factorize(pd.Series(keys, dtype=object))[0] if merge else np.arange(len(table))
     f1 = table["f1"].fillna(-1.0) if merge else pd.Series(0.0, table.index)
     merged = pd.Series([[] for _ in range(len(table))], table.index, dtype=object)
@@ -54,76 +54,43 @@ def merge_same_words(table, *, merge=True):
     return table
 
 
-def content_words(wording):
-    """Reduce a hypothesis to what it says: the stems of its words of content.
+def content_words(wordings):
+    """Reduce hypotheses to what they say: the base forms of their words of content.
 
     Function words and verbs such as "mentions" are left out; negations and degrees ("not",
     "too") stay. Of keyphrases only what is quoted counts, phrase by phrase.
 
     Parameters
     ----------
-    wording : str
+    wordings : iterable of str
+        A word is taken for a form of another by all of them.
 
     Returns
     -------
-    words : frozenset of str
+    said : list of frozenset of str
 
     Examples
     --------
     >>> from sklearn_hypsae._redundancy import content_words
-    >>> sorted(content_words("mentions that the waiters were slow"))
-    ['slow', 'waiter']
-    >>> content_words("describes slow waiters") == content_words("mentions a slow waiter")
-    True
-    >>> sorted(content_words('mentions "slow service" or "waited"'))
-    ['slow servic', 'wait']
+    >>> first, second, third = content_words(
+    ...     ["mentions slow waiters", "The waiter was slow", 'mentions "slow" or "too slow"']
+    ... )
+    >>> sorted(first), first == second, sorted(third)
+    (['slow', 'waiter'], True, ['slow', 'too slow'])
     """
-    phrases = hypothesis_to_phrases(wording)
-    if phrases:
-        return frozenset(" ".join(map(stem, words_of(phrase))) for phrase in phrases)
-    kept = [
-        word
-        for word in words_of(wording)
-        if word in MODIFIERS or (word not in FUNCTION_WORDS and word != "'s")
-    ]
-    return frozenset(map(stem, kept)) - REPORTING
+    wordings = list(wordings)
+    vocabulary = sorted({word for wording in wordings for word in words_of(wording)})
+    base = dict(zip(vocabulary, base_forms(vocabulary), strict=True))
+    said = []
+    for wording in wordings:
+        phrases = hypothesis_to_phrases(wording)
+        if phrases:
+            said.append(frozenset(" ".join(base[w] for w in words_of(p)) for p in phrases))
+        else:
+            kept = {base[w] for w in words_of(wording) if w in MODIFIERS or _has_content(w)}
+            said.append(frozenset(kept - REPORTING))
+    return said
 
 
-def stem(word):
-    """Cut the ending off an English word, so that most forms of it become one.
-
-    The first step of Porter's algorithm [1]_ (plural, -ed, -ing) and a final e: "waited",
-    "waiting" and "waits" become "wait". Other languages are hardly touched.
-
-    Parameters
-    ----------
-    word : str
-        In lower case.
-
-    Returns
-    -------
-    stem : str
-
-    References
-    ----------
-    .. [1] Porter (1980), "An algorithm for suffix stripping", Program 14(3).
-
-    Examples
-    --------
-    >>> from sklearn_hypsae._redundancy import stem
-    >>> [stem(word) for word in ["performances", "performance", "stories", "story", "bored"]]
-    ['performanc', 'performanc', 'stori', 'stori', 'bor']
-    """
-    if word.endswith("sses") or word.endswith("ies"):
-        word = word[:-2]
-    elif word.endswith("s") and not word.endswith(("ss", "us", "is")) and len(word) > 3:
-        word = word[:-1]
-    for ending in ("ed", "ing"):
-        rest = word.removesuffix(ending)
-        if rest != word and len(rest) > 2 and any(letter in VOWELS for letter in rest):
-            word = re.sub(r"([^aeioulsz])\1$", r"\1", rest)
-            break
-    if word.endswith("y") and len(word) > 2 and word[-2] not in VOWELS:
-        return word[:-1] + "i"
-    stemmed = word.removesuffix("e") if len(word) > 3 else word
-    return word if stemmed in MODIFIERS else stemmed  # "note" is not "not"
+def _has_content(word):
+    return word not in FUNCTION_WORDS and word != "'s"

@@ -262,7 +262,7 @@ def same_words(wordings):
     -------
     alike : ndarray of bool of shape (n_hypotheses, n_hypotheses)
     """
-    words = [content_words(wording) for wording in wordings]
+    words = content_words(wordings)
     codes = pd.factorize(np.array([" ".join(sorted(each)) for each in words], dtype=object))[0]
     says = np.array([bool(each) for each in words])
     return (codes[:, None] == codes) & says & says[:, None]

@@ -38,8 +38,8 @@ def make_hypothesis_pipeline(
     n_hypotheses : int, default=20
         Neurons to select and put into words.
 
-    selection_method : {"correlation", "balanced_correlation", "lasso", "separation_score"} or \
-            callable, default="correlation"
+    selection_method : {"correlation", "balanced_correlation", "lasso", "separation_score", \
+            "forward", "mrmr"} or callable, default="correlation"
         See :class:`NeuronSelector`.
 
     llm, annotator_llm : None, str or client, default=None
