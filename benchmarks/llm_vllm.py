@@ -167,6 +167,8 @@ def main():
     parser.add_argument("--skip-install", action="store_true")
     parser.add_argument("--only", choices=["in process", "served"])
     arguments = parser.parse_args()
+    # SIGTERM would otherwise end this script alone, and leave what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped by SIGTERM"))
     environment = arguments.environment.expanduser().absolute()
     python = environment / "bin" / "python"
     if not arguments.skip_install:
@@ -188,8 +190,6 @@ def main():
     port = free_port()
     serve = [environment / "bin" / "vllm", "serve", model, "--host", "127.0.0.1"]
     serve += ["--port", port, "--max-model-len", ENGINE["max_model_len"], "--enforce-eager"]
-    # SIGTERM would otherwise end this script without its last lines.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped by SIGTERM"))
     process = subprocess.Popen(
         [str(part) for part in serve],
         env=settings,

@@ -15,6 +15,7 @@ from .base import ChatModel, Completion, CompletionError, LLMError, without_thin
 _ENGINES = {}
 # What a chat template may add to a prompt.
 TEMPLATE_TOKENS = 64
+SECONDS_TO_CLOSE = 1.0
 _LOCK = threading.Lock()
 
 
@@ -127,8 +128,11 @@ class VLLMChat(ChatModel):
                 chat_template_kwargs=self.chat_template,
             )
         except KeyboardInterrupt:
-            # What it has begun would be in the way of whatever is asked next.
-            self.close()
+            # What it has begun would be in the way of whatever is asked next. vLLM takes
+            # seconds to end, which whoever pressed Ctrl-C need not wait for.
+            closing = threading.Thread(target=self.close)
+            closing.start()
+            closing.join(SECONDS_TO_CLOSE)
             raise
         for position, answer in zip(fitting, answers, strict=True):
             outcomes[position] = _read(answer, requests[position])
