@@ -66,14 +66,14 @@ def plot(table, path):
         axes.annotate(
             f"{row.M}, {row.K}",
             (row.FVU, row.AUC),
-            xytext=(4, 4),
+            xytext=(4, 4) if row.prefixes else (-32, -10),
             fontsize=8,
             textcoords="offset points",
         )
     axes.set(
         xlabel="FVU, held out (lower reconstructs better)", ylabel="AUC of 20 neurons, held out"
     )
-    axes.legend()
+    axes.legend(title="beside each point: M, K")
     figure.savefig(path, dpi=150)
 
 
