@@ -6,7 +6,10 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.metrics import r2_score, roc_auc_score
 
+from ._discovery_run import check_target_of
+from ._pairs import mirrored
 from ._pipeline_parts import annotate_neurons, cut
+from ._texts import row_keys
 
 
 def annotate_ideas(fitted, worded_by, X):
@@ -80,6 +83,13 @@ def _embedded_by_each(fitted, X):
 def score_mean_prediction(fitted, X, y):
     """Score the averaged predictions: AUC for a classification, R² for a regression."""
     predicted = mean_prediction(fitted, X)
+    if row_keys(X).ndim == 2:
+        y = check_target_of(y, X, fitted[0].pipeline_).values
+        is_number = predicted.ndim == 1
+        about = 0.0 if is_number else 0.5
+        predicted = mirrored(predicted if is_number else predicted[:, 1], about=about)
+        score = r2_score if is_number else roc_auc_score
+        return float(score(mirrored(y, about=about), predicted))
     if predicted.ndim == 1:
         return float(r2_score(y, predicted))
     return float(roc_auc_score(np.asarray(y) == fitted[0].classes_[1], predicted[:, 1]))

@@ -6,12 +6,13 @@ import numpy as np
 from sklearn.base import clone
 
 from ._held_out import check_covariates, take_covariates
+from ._pairs import check_pair_target
 from ._pipeline_parts import check_rows, cut, take, texts_beside
 from ._probe import probe_signal
 from ._splitting import linked_rows, split_units
 from ._stock_pipeline import make_hypothesis_pipeline
 from ._targets import Target, check_groups, check_target
-from ._texts import row_keys
+from ._texts import holds_pairs, row_keys
 from .embedding import EmbeddingTransformer
 from .validation import HypothesisValidator
 
@@ -50,8 +51,22 @@ class Rows(NamedTuple):
     @property
     def units(self):
         """Number the sets of rows that have to stay together."""
-        keys = [row_keys(self.X)] if self.groups is None else [row_keys(self.X), self.groups]
-        return linked_rows(*keys)
+        keys, groups = row_keys(self.X), [] if self.groups is None else [self.groups]
+        if not self.are_pairs:
+            return linked_rows(keys, *groups)
+        # Texts one by one, so that it does not matter in which column a text is found again.
+        shared = [np.tile(key, 2) for key in (np.arange(len(keys)), *groups)]
+        return linked_rows(keys.T.ravel(), *shared)[: len(keys)]
+
+    @property
+    def are_pairs(self):
+        """Whether each row is two texts."""
+        return row_keys(self.X).ndim == 2
+
+    @property
+    def stratify(self):
+        """Whether both sides of a split need their share of each class."""
+        return self.target.task == "classification" and not self.are_pairs
 
 
 def checked_rows(X, y, pipeline, *, groups, covariates):
@@ -95,7 +110,7 @@ def split_rows(rows, validation_size, rng):
         rows.units,
         rows.target.values,
         validation_size=validation_size,
-        stratify=rows.target.task == "classification",
+        stratify=rows.stratify,
         rng=rng,
     )
     refuse_one_group(rows, split[1], "a larger validation_size")
@@ -113,7 +128,8 @@ def refuse_one_group(rows, validation, mend):
 
 def check_target_of(y, X, pipeline):
     """Check the target of checked rows by the task of the validator."""
-    return check_target(y, task=pipeline.steps[-1][1].task, n_samples=len(X), caller=CALLER)
+    check = check_pair_target if row_keys(X).ndim == 2 else check_target
+    return check(y, task=pipeline.steps[-1][1].task, n_samples=len(X), caller=CALLER)
 
 
 def seeded_pipeline(pipeline, rng):
@@ -232,12 +248,13 @@ def discover(pipeline, rows, split, rng, embedding=None):
         # Not fit_transform: annotating the rows that discovered would be paid for in vain.
         parts.interpret.fit(neurons, rows.y, texts=texts_beside(neurons, rows.X))
     signal = None
-    if np.ndim(embedded) == 2:
+    if np.ndim(embedded) == 2 and not holds_pairs(embedded):
         signal = probe_signal(
             (embedded, rows.target.values),
             (embedded_held_out, held_out.target.values),
             task=rows.target.task,
             groups=held_out.groups,
+            pairs=rows.are_pairs,
             rng=rng,
         )
     return Discovery(parts, neurons, parts.select.transform(embedded_held_out), signal)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from ._covariates import covariate_frame
-from ._texts import text_index
+from ._texts import holds_pairs, row_keys, text_index
 
 
 def check_covariates(covariates, X):
@@ -32,7 +32,8 @@ def check_covariates(covariates, X):
     """
     if covariates is None:
         return None
-    rows = X if isinstance(X, pd.DataFrame) else pd.DataFrame(index=text_index(X))
+    is_texts = not isinstance(X, pd.DataFrame) or holds_pairs(X)
+    rows = pd.DataFrame(index=text_index(row_keys(X))) if is_texts else X
     frame = covariate_frame(covariates, rows)
     names = [covariates] if isinstance(covariates, str) else covariates
     is_named = isinstance(names, list) and all(isinstance(name, str) for name in names)

@@ -10,7 +10,7 @@ import pandas as pd
 from ._keyphrases import hypothesis_to_phrases
 from ._phrases import APOSTROPHES, _word_pattern, words_of
 from ._pipeline_parts import annotate
-from ._texts import TEXT_INDEX_NAME, row_keys
+from ._texts import TEXT_INDEX_NAME, has_pair_index, holds_pairs, row_keys
 
 CALLER = "HypothesisGenerator.get_hypothesis_info"
 
@@ -88,7 +88,7 @@ def hypothesis_info(i, X, target, n_texts, *, effect, parts):
     ValueError
         If X is a frame without texts.
     """
-    if isinstance(X, pd.DataFrame) and X.index.name != TEXT_INDEX_NAME:
+    if isinstance(X, pd.DataFrame) and not _has_texts(X):
         raise ValueError(
             f"{CALLER} found no texts in X to show: pass a frame whose index is the texts and is "
             "named 'text', or X=None."
@@ -101,14 +101,26 @@ def hypothesis_info(i, X, target, n_texts, *, effect, parts):
         found["neuron"] = None if pd.isna(found["neuron"]) else found["neuron"]
     texts = None
     if X is not None:
-        texts = _texts_by_kind(row_keys(X), _carries(i, X, parts), target, n_texts)
+        keys, column = row_keys(X), _annotation(i, X, parts)
+        choose = _texts_by_kind if keys.ndim == 1 else _pairs_by_kind
+        texts = choose(keys, column, target, n_texts)
         if parts.interpret is not None and not parts.interpret._has_model():
             phrases = hypothesis_to_phrases(found["hypothesis"])
             texts = {
-                kind: [mark_phrases(text, phrases) for text in shown]
-                for kind, shown in texts.items()
+                kind: [_marked(entry, phrases) for entry in shown] for kind, shown in texts.items()
             }
     return {**found, "fidelity": fidelity, "effect": effect.copy(), "texts": texts}
+
+
+def _has_texts(X):
+    return X.index.name == TEXT_INDEX_NAME or has_pair_index(X) or holds_pairs(X)
+
+
+def _marked(entry, phrases):
+    """Mark a text, or the one of a pair to which the hypothesis applies."""
+    if isinstance(entry, str):
+        return mark_phrases(entry, phrases)
+    return mark_phrases(entry[0], phrases), entry[1]
 
 
 def mark_phrases(text, phrases):
@@ -169,24 +181,41 @@ def _merged(spans):
     return merged
 
 
-def _carries(i, X, parts):
-    """Whether the hypothesis applies to each row, by the annotation that tested it."""
+def _annotation(i, X, parts):
+    """What tested the hypothesis: above 0 where it applies, for pairs below 0 for the second."""
     if parts.interpret is None:
         annotations = annotate(parts, parts.embed.transform(X), X)
         column = annotations.iloc[:, i] if hasattr(annotations, "iloc") else annotations[:, [i]]
         column = column.toarray() if hasattr(column, "toarray") else np.asarray(column)
-        return column.ravel() > 0
+        return column.ravel()
     # The other hypotheses are not asked for, which may cost; usage_ is shared, so it counts.
     alone = copy.copy(parts.interpret)
     alone.hypotheses_ = [parts.interpret.hypotheses_[i]]
+    annotation = alone._annotate(row_keys(X))[:, 0]
     # Soft labels are probabilities.
-    return alone._annotate(row_keys(X))[:, 0] > 0.5
+    return np.where(np.abs(annotation) > 0.5, annotation, 0)
 
 
-def _texts_by_kind(texts, carries, target, n_texts):
+def _pairs_by_kind(pairs, annotation, target, n_texts):
+    """Choose pairs of which one text carries the hypothesis, by what becomes of that text."""
+    rows = np.flatnonzero(annotation)
+    shown = np.where(annotation[:, None] < 0, pairs[:, ::-1], pairs)
+    _, first = np.unique(pd.factorize(pd.MultiIndex.from_arrays(shown.T))[0], return_index=True)
+    rows = rows[np.isin(rows, first)]
+    if target is None:
+        kinds = {"all": rows}
+    else:
+        ahead = target.values if target.classes is None else 2 * target.values - 1
+        ahead = np.sign(annotation) * ahead
+        rows = rows[np.argsort(-np.abs(ahead[rows]), kind="stable")]
+        kinds = {"wins": rows[ahead[rows] > 0], "loses": rows[ahead[rows] < 0]}
+    return {kind: [tuple(shown[row]) for row in chosen[:n_texts]] for kind, chosen in kinds.items()}
+
+
+def _texts_by_kind(texts, annotation, target, n_texts):
     """Choose texts that carry the hypothesis, of each class or of low and high y."""
     first = ~pd.Series(texts).duplicated().to_numpy()
-    rows = np.flatnonzero(carries & first)
+    rows = np.flatnonzero((annotation > 0) & first)
     if target is None:
         kinds = {"all": rows}
     elif target.task == "classification":

@@ -15,7 +15,7 @@ from ._hypothesis_info import check_info_request, hypothesis_info
 from ._pipeline_parts import annotate, check_rows, cut
 from ._splitting import text_fingerprints
 from ._targets import check_groups
-from ._texts import like_input, mark_fit_rows, row_keys, text_index
+from ._texts import holds_pairs, like_input, mark_fit_rows, row_keys, text_index
 from .validation import HypothesisValidator
 
 
@@ -106,7 +106,9 @@ class NewRowsMixin:
             - texts : None without X. Else a dict of lists of distinct texts to which the
               hypothesis applies, keyed by the labels in ``classes_``, in the order of X; for a
               regression "low" and "high", with y up to the median of X (lowest first) and
-              above it (highest first); "all" without y. In texts that keyphrases annotated,
+              above it (highest first); "all" without y. Of pairs, tuples of the text to which
+              it applies and the other, to which it does not, keyed by what becomes of the
+              first: "wins" and "loses" (clearest first). In texts that keyphrases annotated,
               the phrases found are marked, as in ``the waiter was **rude**``.
 
             Where the pipeline has no :class:`LLMInterpreter` right before the validator, there
@@ -255,7 +257,9 @@ class NewRowsMixin:
         if interpret is not None and interpret.hypotheses is not None:
             return 0
         seen = [each._discovery_fingerprints for each in self._fitted_generators()]
-        return np.isin(text_fingerprints(row_keys(X)), np.concatenate(seen)).sum()
+        keys = row_keys(X)
+        found = np.isin(text_fingerprints(keys.ravel()), np.concatenate(seen))
+        return found.reshape(len(keys), -1).any(axis=1).sum()
 
     def _annotations(self, X):
         """Annotations of new rows by all hypotheses of the table, from the fitted steps."""
@@ -267,5 +271,6 @@ class NewRowsMixin:
 
     def _annotations_of_ideas(self, X, ideas):
         annotations = annotate_ideas(self.splits_, self._worded_by[ideas], X)
-        index = X.index if isinstance(X, pd.DataFrame) else text_index(X)
+        has_index = isinstance(X, pd.DataFrame) and not holds_pairs(X)
+        index = X.index if has_index else text_index(row_keys(X))
         return pd.DataFrame(annotations, index, self.hypotheses_["hypothesis"].iloc[ideas])

@@ -7,7 +7,14 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 
-from ._texts import TEXT_INDEX_NAME, check_texts, row_keys, text_index
+from ._texts import (
+    TEXT_INDEX_NAME,
+    check_pairs,
+    check_texts,
+    has_pair_index,
+    row_keys,
+    text_index,
+)
 from .interpretation import LLMInterpreter
 from .sae import SparseAutoencoderTransformer
 
@@ -24,19 +31,33 @@ def check_rows(X, pipeline):
     caller = "HypothesisGenerator"
     if takes_numbers(pipeline):
         needs_texts = cut(pipeline).interpret is not None
-        if isinstance(X, pd.DataFrame) and (X.index.name == TEXT_INDEX_NAME or not needs_texts):
+        is_frame = isinstance(X, pd.DataFrame)
+        if is_frame and (X.index.name == TEXT_INDEX_NAME or has_pair_index(X) or not needs_texts):
             return X
         raise ValueError(
             f"{caller} got a pipeline that starts from embeddings, so X has to be a DataFrame "
-            "whose index is the texts and is named 'text', as EmbeddingTransformer returns it; "
+            "whose index is the texts and is named 'text' (for pairs 'text_a' and 'text_b'), as "
+            "EmbeddingTransformer returns it; "
             f"got {type(X).__name__}."
         )
     if isinstance(X, pd.DataFrame) and X.shape[1] == 2:
-        raise ValueError(
-            f"{caller} does not take pairs of texts, got a frame with two columns: pass the one "
-            "column whose texts are to be explained."
-        )
+        return pd.DataFrame(check_pairs(X, caller=caller), columns=X.columns)
     return check_texts(X, caller=caller)
+
+
+def settle_pairs(pipeline):
+    """Let the steps know pairs of texts: neurons have a sign, and frames carry both texts.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        Changed in place.
+    """
+    for _, step in pipeline.steps:
+        if isinstance(step, SparseAutoencoderTransformer):
+            step.set_params(signed=True, sparse_output=False)
+        if hasattr(step, "set_output"):
+            step.set_output(transform="pandas")
 
 
 def settle_task(pipeline, task):

@@ -4,16 +4,17 @@ import warnings
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression, RidgeCV
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, GroupKFold
 
 from ._cross_fitting import HeldOut, held_out_score
+from ._pairs import mirrored
 
 # Unit-length embeddings want a weak penalty; the range covers raw ones of larger norm too.
 INVERSE_PENALTIES = (0.1, 1.0, 10.0, 100.0)
 RIDGE_PENALTIES = tuple(np.logspace(-3, 4, 22))
 
 
-def probe_signal(discovery, validation, *, task, groups=None, rng):
+def probe_signal(discovery, validation, *, task, groups=None, pairs=False, rng):
     """Score a linear probe of y on embeddings, on rows it was not fitted on.
 
     Parameters
@@ -28,6 +29,10 @@ def probe_signal(discovery, validation, *, task, groups=None, rng):
     groups : array-like of shape (n_validation,), default=None
         Rows that depend on each other; resampled together.
 
+    pairs : bool, default=False
+        Whether rows are differences of two texts: the probe then has no intercept, and is
+        fitted and scored on every pair both ways round.
+
     rng : RandomState
         Draws the bootstrap samples.
 
@@ -38,10 +43,18 @@ def probe_signal(discovery, validation, *, task, groups=None, rng):
         95% percentile bootstrap interval, and ``chance`` (0.5 or 0).
     """
     is_classification = task == "classification"
+    if pairs:
+        groups = np.arange(len(validation[1])) if groups is None else groups
+        groups = np.tile(groups, 2)
+        about = 0.5 if is_classification else 0.0
+        discovery, validation = (
+            (mirrored(embeddings), mirrored(y, about=about))
+            for embeddings, y in (discovery, validation)
+        )
     embeddings, y = discovery
     # R² does not change, and a target far from zero would lose its digits in the fit.
     centre, scale = (0.0, 1.0) if is_classification else (y.mean(), y.std())
-    predict = _fitted_probe(embeddings, (y - centre) / scale, task)
+    predict = _fitted_probe(embeddings, (y - centre) / scale, task, pairs)
     predicted = predict(np.asarray(validation[0]))
     every = np.arange(len(predicted))
     score, low, high = held_out_score(
@@ -79,13 +92,18 @@ def warn_no_signal(signal):
         )
 
 
-def _fitted_probe(embeddings, y, task):
+def _fitted_probe(embeddings, y, task, pairs):
     embeddings = np.asarray(embeddings)
+    n_samples = len(y) // 2 if pairs else len(y)
     if task == "regression":
-        return RidgeCV(alphas=RIDGE_PENALTIES).fit(embeddings, y).predict
+        # A pair left out may not stay in the other way round: one way is enough here.
+        probe = RidgeCV(alphas=RIDGE_PENALTIES, fit_intercept=not pairs)
+        return probe.fit(embeddings[:n_samples], y[:n_samples]).predict
     n_folds = int(min(5, np.bincount(y.astype(int)).min()))
-    probe = LogisticRegression(max_iter=1000)
+    probe = LogisticRegression(max_iter=1000, fit_intercept=not pairs)
     if n_folds >= 2:
-        search = GridSearchCV(probe, {"C": INVERSE_PENALTIES}, scoring="roc_auc", cv=n_folds)
-        probe = search.fit(embeddings, y).best_estimator_
+        folds = GroupKFold(n_folds) if pairs else n_folds
+        search = GridSearchCV(probe, {"C": INVERSE_PENALTIES}, scoring="roc_auc", cv=folds)
+        groups = np.tile(np.arange(n_samples), 2) if pairs else None
+        probe = search.fit(embeddings, y, groups=groups).best_estimator_
     return probe.fit(embeddings, y).decision_function

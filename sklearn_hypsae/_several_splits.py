@@ -11,7 +11,15 @@ from sklearn.utils import check_random_state
 
 from ._discovery_run import draw_seed, embed_once, refuse_one_group, seeded_pipeline, split_rows
 from ._interpreting import unique_names
-from ._pipeline_parts import annotate_neurons, check_steps, cut, settle_task, take
+from ._pairs import mirrored
+from ._pipeline_parts import (
+    annotate_neurons,
+    check_steps,
+    cut,
+    settle_pairs,
+    settle_task,
+    take,
+)
 from ._redundancy import content_words
 from ._repeats import (
     FAMILYWISE,
@@ -85,6 +93,8 @@ def fit_splits(generator, rows, rng):
     share_budgets(pipelines)
     for pipeline, (discovery_rows, _) in zip(pipelines, splits, strict=True):
         settle_task(pipeline, rows.target.task)
+        if rows.are_pairs:
+            settle_pairs(pipeline)
         check_steps(pipeline, n_discovery=len(discovery_rows))
     embedding = embed_once(pipelines[0], rows.X)
     discoveries = [
@@ -117,7 +127,7 @@ def _one_a_split(generator, rows, rng):
 def _splits(generator, rows, rng, rngs):
     if generator.cv is None:
         return [split_rows(rows, generator.validation_size, own) for own in rngs]
-    known = {"units": rows.units, "stratify": rows.target.task == "classification"}
+    known = {"units": rows.units, "stratify": rows.stratify}
     codes = rows.target.values
     if isinstance(generator.cv, Integral):
         splits = split_into_folds(y=codes, n_folds=generator.cv, rng=rng, **known)
@@ -182,7 +192,7 @@ def log_requests(discoveries, held_out):
         interpret = discovery.parts.interpret
         if interpret is not None and interpret._has_model():
             n_per_text = -(-len(set(interpret.hypotheses_)) // interpret.concepts_per_request)
-            n_requests += n_per_text * len(set(row_keys(rows.X)))
+            n_requests += n_per_text * len(set(row_keys(rows.X).ravel()))
     if n_requests:
         logger.info(
             "Annotating the held-out rows of %d splits takes up to %d requests.",
@@ -223,7 +233,8 @@ def columns_to_match(discoveries, splits, X, rng):
         positions = np.argsort(np.concatenate(split), kind="stable")[common]
         neurons = _rows_of(_stacked(discovery.neurons, discovery.neurons_held_out), positions)
         columns.append(_columns_of(discovery.parts, neurons, take(X, common)))
-    return np.hstack(columns)
+    columns = np.hstack(columns)
+    return mirrored(columns) if row_keys(X).ndim == 2 else columns
 
 
 def _stacked(first, second):

@@ -77,8 +77,8 @@ def split_units(units, y, *, validation_size, stratify, rng):
     n_units = units.max() + 1
     if n_units < 2:
         raise ValueError(
-            f"All {len(units)} rows share one group or one text, so none can be held out: pass "
-            "rows of at least two groups with different texts."
+            f"All {len(units)} rows share one group or one text, or hang together through such, "
+            "so none can be held out: pass rows of at least two groups with different texts."
         )
     labels = _strata(units, y) if stratify else None
     _, held_out = train_test_split(

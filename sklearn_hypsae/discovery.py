@@ -11,7 +11,14 @@ from sklearn.utils import check_random_state, get_tags
 from ._discovery_run import checked_rows, discover, seeded_pipeline, split_rows
 from ._held_out import share_of_ceiling
 from ._new_rows import NewRowsMixin
-from ._pipeline_parts import annotate_neurons, check_steps, joined, settle_task, takes_numbers
+from ._pipeline_parts import (
+    annotate_neurons,
+    check_steps,
+    joined,
+    settle_pairs,
+    settle_task,
+    takes_numbers,
+)
 from ._probe import warn_no_signal
 from ._several_splits import check_several, fit_splits
 from ._sklearn import HasMethods, Interval, fit_context
@@ -180,10 +187,12 @@ class HypothesisGenerator(NewRowsMixin, TablesMixin, TransformerMixin, BaseEstim
         Parameters
         ----------
         X : list, Series or 1-D array of str, or DataFrame
-            Texts; where the pipeline starts from embeddings, a frame whose index is the texts.
+            Texts; a frame of two columns of them for pairs. Where the pipeline starts from
+            embeddings, a frame whose index is the texts.
 
         y : array-like of shape (n_samples,)
-            Target: numbers, or two classes.
+            Target: numbers, or two classes. For pairs 1 where the first text wins and 0 (or -1)
+            where the second does, or a number that says by how much the first is ahead.
 
         groups : array-like of shape (n_samples,), default=None
             Rows that belong together (chunks of one document, reviews by one author). They
@@ -208,6 +217,9 @@ class HypothesisGenerator(NewRowsMixin, TablesMixin, TransformerMixin, BaseEstim
         pipeline = seeded_pipeline(self.pipeline, rng)
         rows = checked_rows(X, y, pipeline, groups=groups, covariates=covariates)
         settle_task(pipeline, rows.target.task)
+        self._pairs = rows.are_pairs
+        if self._pairs:
+            settle_pairs(pipeline)
         check_several(pipeline, n_repeats=self.n_repeats, cv=self.cv)
         self._forget()
         if self.n_repeats > 1 or self.cv is not None:
@@ -233,7 +245,7 @@ class HypothesisGenerator(NewRowsMixin, TablesMixin, TransformerMixin, BaseEstim
         discovery = discover(pipeline, rows, split, rng, embedding)
         self.pipeline_ = joined(discovery.parts, pipeline)
         self.signal_ = discovery.signal
-        self._discovery_fingerprints = text_fingerprints(row_keys(rows.X)[split[0]])
+        self._discovery_fingerprints = text_fingerprints(row_keys(rows.X)[split[0]].ravel())
         return discovery
 
     def _test(self, rows, discovery):

@@ -37,7 +37,12 @@ def word_pipeline(task="auto", n_select=5):
     return Pipeline(
         [
             ("embed", EmbeddingTransformer(embed_words)),
-            ("sae", SparseAutoencoderTransformer(24, 3, signed=True, n_epochs=15, random_state=0)),
+            (
+                "sae",
+                SparseAutoencoderTransformer(
+                    24, 3, signed=True, target_coef=1.0, n_epochs=15, random_state=0
+                ),
+            ),
             ("select", NeuronSelector(n_select, task=task)),
             ("interpret", LLMInterpreter(random_state=0)),
             ("validate", HypothesisValidator(task)),

@@ -141,3 +141,19 @@ def unexplained(source, reconstruct, caller):
         for start, rows in source.blocks()
     )
     return float(error / total)
+
+
+def signs_of_rows(X):
+    """Give the sign of each row's largest entry.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_features)
+
+    Returns
+    -------
+    signs : ndarray of shape (n_rows, 1)
+        1 or -1.
+    """
+    largest = np.take_along_axis(X, np.abs(X).argmax(axis=1, keepdims=True), axis=1)
+    return np.where(largest < 0, -1, 1).astype(X.dtype)

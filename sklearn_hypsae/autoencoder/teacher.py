@@ -11,6 +11,8 @@ import warnings
 import numpy as np
 from sklearn.linear_model import RidgeCV
 
+from .source import signs_of_rows
+
 N_ROWS = 50_000
 # Of the ridge penalty, per row and unit of variance.
 PENALTIES = np.logspace(-5, 1, 19)
@@ -43,10 +45,15 @@ def teach(source, y, rng, caller):
     if len(source) > N_ROWS:
         sample = np.sort(rng.permutation(len(source))[:N_ROWS])
     rows = source.take(sample).astype(np.float64)
-    centre = 0.0 if source.is_signed else rows.mean(axis=0)
+    goal = y[sample]
+    centre = rows.mean(axis=0)
+    if source.is_signed:
+        # Rows of one sign, so that not even the rounding depends on the signs.
+        sign = signs_of_rows(rows)
+        rows, goal, centre = rows * sign, goal * sign, 0.0
     penalties = PENALTIES * np.square(rows - centre).sum()
     probe = RidgeCV(penalties, alpha_per_target=True, fit_intercept=not source.is_signed)
-    probe.fit(rows, y[sample])
+    probe.fit(rows, goal)
     # A probe of one column may come without the axis of columns.
     coef = np.atleast_2d(probe.coef_).T.astype(np.float32)
     predictions = np.concatenate([rows @ coef for _, rows in source.blocks()])

@@ -15,6 +15,7 @@ from .iterators import Rows, StreamedRows
 from .module import SparseAutoencoder
 from .net import AutoencoderNet
 from .records import Weights
+from .source import signs_of_rows
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ def initial_weights(source, n_neurons, k, n_targets, rng):
     sample /= scale
     if source.is_signed:
         centre = np.zeros(source.n_features, np.float32)
-        sample = _of_one_sign(sample)
+        sample = sample * signs_of_rows(sample)
     else:
         centre = geometric_median(sample)
         sample = sample - centre
@@ -108,12 +109,6 @@ def initial_weights(source, n_neurons, k, n_targets, rng):
 def _unit_rows(X):
     norms = np.linalg.norm(X, axis=1, keepdims=True)
     return X / np.where(norms == 0, 1, norms)
-
-
-def _of_one_sign(X):
-    """Change the signs of rows so that their largest entries are positive."""
-    largest = np.take_along_axis(X, np.abs(X).argmax(axis=1, keepdims=True), axis=1)
-    return np.where(largest < 0, -X, X)
 
 
 def _best_factor(centred, directions, k, *, is_signed):
