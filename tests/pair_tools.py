@@ -33,16 +33,14 @@ def embed_words(texts):
     return HashingVectorizer(n_features=64, norm=None).transform(texts).toarray()
 
 
-def word_pipeline(task="auto", n_select=5):
+def word_pipeline(task="auto", n_select=6):
+    sae = SparseAutoencoderTransformer(
+        24, 3, signed=True, target_coef=1.0, n_epochs=60, batch_size=64, random_state=0
+    )
     return Pipeline(
         [
             ("embed", EmbeddingTransformer(embed_words)),
-            (
-                "sae",
-                SparseAutoencoderTransformer(
-                    24, 3, signed=True, target_coef=1.0, n_epochs=15, random_state=0
-                ),
-            ),
+            ("sae", sae),
             ("select", NeuronSelector(n_select, task=task)),
             ("interpret", LLMInterpreter(random_state=0)),
             ("validate", HypothesisValidator(task)),
