@@ -117,6 +117,9 @@ class TablesMixin:
         others = ["hypotheses"] if len(self.hypotheses_) > 1 else []
         others += ["covariates"] if len(getattr(self, "covariates_", ())) else []
         given = f" at equal other {' and '.join(others)}" if others else ""
+        if getattr(self, "_pairs", False):
+            given = f", against one to which it does not{',' if given else ''}{given}"
+            classes = None if classes is None else ("the loser", "the winner")
         return [
             _sentence(row, subject, unit, classes, digits, given)
             for row in self.hypotheses_.to_dict("records")

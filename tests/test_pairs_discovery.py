@@ -44,7 +44,7 @@ def test_planted_concepts_are_found_with_the_sign_of_their_effect(planted, fitte
     data, _ = planted
     found = fitted.hypotheses_[fitted.hypotheses_["significant"]]
     assert len(found) >= 2
-    annotations = fitted.transform(data.pairs)
+    annotations = np.asarray(fitted.transform(data.pairs))
     for row, column in zip(found.itertuples(), annotations.T, strict=True):
         agreement = column @ data.concepts / np.linalg.norm(data.concepts, axis=0)
         concept = np.abs(agreement).argmax()
@@ -143,6 +143,12 @@ def test_all_about_one_hypothesis_shows_pairs(planted, fitted):
             ahead = ahead if data.pairs.iloc[row, 0] == text else -ahead
             assert (ahead > 0) == (kind == "wins")
     assert list(fitted.get_hypothesis_info(0, data.pairs)["texts"]) == ["all"]
+
+
+def test_sentences_compare_the_two_texts_of_a_pair(planted, fitted):
+    sentence = fitted.sentences(subject="Headlines")[0]
+    assert ", against one to which it does not, at equal other hypotheses (95% CI" in sentence
+    assert ("the odds of being the winner" in sentence) == planted[1]
 
 
 def test_own_hypotheses_are_tested_on_pairs_and_each_text_is_paid_for_once():
