@@ -35,7 +35,7 @@ def embed_words(texts):
 
 def word_pipeline(task="auto", n_select=6):
     sae = SparseAutoencoderTransformer(
-        24, 3, signed=True, target_coef=1.0, n_epochs=60, batch_size=64, random_state=0
+        24, 3, signed=True, target_coef=1.0, n_epochs=30, batch_size=64, random_state=0
     )
     return Pipeline(
         [

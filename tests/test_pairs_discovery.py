@@ -115,6 +115,7 @@ def test_identical_texts_and_ties_are_kept_and_say_nothing():
     np.testing.assert_array_equal(generator.predict(X.iloc[:40]), 0)
 
 
+@pytest.mark.slow
 def test_p_values_on_noise_are_honest():
     below, quick = [], word_pipeline().set_params(sae__n_epochs=5, sae__target_coef=0.0)
     for seed in range(16):
@@ -168,6 +169,7 @@ def test_own_hypotheses_are_tested_on_pairs_and_each_text_is_paid_for_once():
     assert sorted(texts_in(prompt)[0] for prompt in asked) == sorted([*texts, *texts])
 
 
+@pytest.mark.slow
 def test_several_splits_of_pairs_do_not_depend_on_which_text_comes_first(planted):
     data, binary = planted
     rows = np.random.default_rng(1).random(len(data.y)) < 0.5
