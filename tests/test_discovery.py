@@ -376,7 +376,6 @@ BINARY = [0, 1] * 50
         (["same"] * 100, BINARY, "share one group or one text"),
         (GOOD, [1] + [0] * 99, "fewer than 2 rows"),
         (GOOD, [1, 1] + [0] * 98, "rarer class of y has 2 rows"),
-        (pd.DataFrame({"a": GOOD, "b": GOOD}), BINARY, "does not take pairs"),
     ],
 )
 def test_bad_rows_are_refused_before_any_work(X, y, message):
