@@ -1,15 +1,14 @@
-"""The joint regression as a predictor, and how well it predicts rows that did not fit it."""
+"""How well the joint regression predicts rows that did not fit it."""
 
 import warnings
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import expit
 from sklearn.metrics import r2_score, roc_auc_score
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
 from ._pairs import mirrored
-from ._regression import fit_regression, independent_columns
+from ._predictor import fit_predictors, predict_jointly
 
 N_FOLDS = 5
 N_BOOTSTRAP = 500
@@ -17,66 +16,12 @@ CONFIDENCE = 0.95
 VALUES_PER_CHUNK = 1_000_000
 
 
-class Predictor:
-    """The joint regression as a function of annotations, left-out columns included.
-
-    Parameters
-    ----------
-    A : ndarray of shape (n_samples, n_columns)
-    y : ndarray of shape (n_samples,)
-    classification : bool
-    groups : ndarray of int of shape (n_samples,), default=None
-    cov_type : str, default="nonrobust"
-    inference : bool, default=True
-    intercept : bool, default=True
-
-    Attributes
-    ----------
-    kept : ndarray of int
-        Columns in the regression.
-
-    depends_on : dict of int to list of int
-        Columns left out, with what they follow from (nothing: constant).
-
-    regression : Regression
-    """
-
-    def __init__(
-        self,
-        A,
-        y,
-        *,
-        classification,
-        groups=None,
-        cov_type="nonrobust",
-        inference=True,
-        intercept=True,
-    ):
-        self.classification = classification
-        self.kept, self.depends_on = independent_columns(A, intercept=intercept)
-        self.regression = fit_regression(
-            A[:, self.kept],
-            y,
-            classification=classification,
-            groups=groups,
-            cov_type=cov_type,
-            inference=inference,
-            intercept=intercept,
-        )
-
-    def predict(self, A):
-        """Give the expected target: a probability, or a number."""
-        params = self.regression.params
-        linear = params[0] + A[:, self.kept] @ params[1:]
-        return expit(linear) if self.classification else linear
-
-
 class HeldOut(NamedTuple):
     """Predictions by regressions that were not fitted on the rows they predict.
 
     Attributes
     ----------
-    predicted : ndarray of shape (n_predicted,)
+    predicted : ndarray of shape (n_predicted,) or (n_predicted, n_classes)
 
     rows : ndarray of int of shape (n_predicted,)
         Positions of the rows; all, unless a fold could not be used.
@@ -89,7 +34,7 @@ class HeldOut(NamedTuple):
     fold: np.ndarray
 
 
-def cross_fit(A, y, *, classification, groups=None, random_state=0):
+def cross_fit(A, y, *, n_classes=None, groups=None, random_state=0, sample_weight=None):
     """Predict every row by a regression that was not fitted on it.
 
     Five folds: stratified for a classification, never with one group on both sides.
@@ -98,64 +43,81 @@ def cross_fit(A, y, *, classification, groups=None, random_state=0):
     ----------
     A : ndarray of shape (n_samples, n_columns)
     y : ndarray of shape (n_samples,)
-    classification : bool
+        With classes, their numbers.
+    n_classes : int, default=None
+        None: a regression.
     groups : ndarray of int of shape (n_samples,), default=None
     random_state : int or RandomState instance, default=0
         Shuffles rows into folds, because they may come sorted by y.
+    sample_weight : ndarray of shape (n_samples,), default=None
+        How much each row counts in the fits.
 
     Returns
     -------
     held_out : HeldOut or None
         None where there are too few rows, groups or rows of a class to fold.
     """
-    folds = _folds(y, classification, groups, random_state)
+    folds = _folds(y, n_classes, groups, random_state)
     if folds is None:
         return None
     with warnings.catch_warnings():
-        # scikit-learn warns of classes in few groups; folds without both are left out below.
+        # scikit-learn warns of classes in few groups; folds without them are left out below.
         warnings.simplefilter("ignore", UserWarning)
         splits = list(folds.split(A, y, groups))
     parts = []
     for fold, (train, test) in enumerate(splits):
-        if np.ptp(y[train]) == 0 or (classification and np.ptp(y[test]) == 0):
+        if not _is_usable(y[train], y[test], n_classes):
             continue
-        predictor = Predictor(A[train], y[train], classification=classification, inference=False)
-        parts.append((predictor.predict(A[test]), test, np.full(len(test), fold)))
+        weights = None if sample_weight is None else sample_weight[train]
+        predictors = fit_predictors(
+            A[train], y[train], n_classes=n_classes, inference=False, sample_weight=weights
+        )
+        parts.append((predict_jointly(predictors, A[test]), test, np.full(len(test), fold)))
     if not parts:
         return None
     return HeldOut(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
-def _folds(y, classification, groups, random_state):
+def _is_usable(train, test, n_classes):
+    """Whether all classes can be learnt, and how well they are told apart can be seen."""
+    if n_classes is None:
+        return np.ptp(train) > 0
+    return len(np.unique(train)) == n_classes and np.ptp(test) > 0
+
+
+def _folds(y, n_classes, groups, random_state):
     """Choose the folds; None where not even two can be made."""
     n_units = len(y) if groups is None else len(np.unique(groups))
     n_folds = min(N_FOLDS, n_units)
-    if classification:
-        rarest = int(min(y.sum(), len(y) - y.sum()))
+    if n_classes is not None:
+        rarest = int(np.bincount(y.astype(int), minlength=n_classes).min())
         n_folds = min(n_folds, rarest)
     if n_folds < 2:
         return None
     options = {"n_splits": n_folds, "shuffle": True, "random_state": random_state}
-    if classification:
+    if n_classes is not None:
         return StratifiedKFold(**options) if groups is None else StratifiedGroupKFold(**options)
     return KFold(**options) if groups is None else GroupKFold(**options)
 
 
-def held_out_score(held_out, y, *, classification, groups=None, random_state=0):
+def held_out_score(held_out, y, *, n_classes=None, groups=None, random_state=0, sample_weight=None):
     """Score held-out predictions, with a bootstrap interval.
 
     The AUC is the mean over the folds, because predictions of different fits cannot be ranked
-    against each other; R² is taken over all rows. Rows are resampled with their predictions, the
+    against each other, and over the classes where there are more than two, each against the
+    rest; R² is taken over all rows. Rows are resampled with their predictions, the
     regressions are not fitted again.
 
     Parameters
     ----------
     held_out : HeldOut or None
     y : ndarray of shape (n_samples,)
-    classification : bool
+    n_classes : int, default=None
     groups : ndarray of int of shape (n_samples,), default=None
         Resampled as a whole.
     random_state : int or RandomState instance, default=0
+    sample_weight : ndarray of shape (n_samples,), default=None
+        How much each row counts in the score.
 
     Returns
     -------
@@ -164,12 +126,13 @@ def held_out_score(held_out, y, *, classification, groups=None, random_state=0):
     """
     if held_out is None:
         return np.nan, np.nan, np.nan
-    score = _mean_auc if classification else _r2
+    score = _r2 if n_classes is None else _mean_auc
     predicted, rows, fold = held_out
-    point = score(y[rows], predicted, fold, np.ones((1, len(rows))))[0]
+    weights = np.ones(len(rows)) if sample_weight is None else sample_weight[rows]
+    point = score(y[rows], predicted, fold, weights[None])[0]
     resampled = np.concatenate(
         [
-            score(y[rows], predicted, fold, counts[:, rows])
+            score(y[rows], predicted, fold, counts[:, rows] * weights)
             for counts in _bootstrap_counts(len(y), groups, random_state)
         ]
     )
@@ -194,11 +157,16 @@ def _bootstrap_counts(n_samples, groups, random_state):
 
 
 def _mean_auc(y, predicted, fold, counts):
-    """Compute the mean AUC over folds for each row of counts; NaN where a fold lacks a class."""
-    scores = [
-        _auc(y[fold == k], predicted[fold == k], counts[:, fold == k]) for k in np.unique(fold)
-    ]
-    return np.mean(scores, axis=0)
+    """Compute the mean AUC over folds for each row of counts; NaN where a fold lacks a class.
+
+    With several classes the mean over them too, each in the folds that have rows of it.
+    """
+    if predicted.ndim == 2:
+        classes = range(predicted.shape[1])
+        return np.mean([_mean_auc(y == k, predicted[:, k], fold, counts) for k in classes], axis=0)
+    folds = [k for k in np.unique(fold) if np.ptp(y[fold == k].astype(int)) > 0]
+    scores = [_auc(y[fold == k], predicted[fold == k], counts[:, fold == k]) for k in folds]
+    return np.mean(scores, axis=0) if scores else np.full(len(counts), np.nan)
 
 
 def _auc(y, predicted, counts):
@@ -224,17 +192,19 @@ def _r2(y, predicted, fold, counts):
         return np.where(spread > 0, 1 - errors / spread, np.nan)
 
 
-def scores(predictor, rows, random_state):
+def scores(predictors, rows, n_classes, random_state):
     """Score the regression in-sample and cross-fitted, and the covariates alone beside it.
 
     Pairs are scored both ways round, and a pair is resampled as one.
 
     Parameters
     ----------
-    predictor : Predictor
+    predictors : list of Predictor
         Fitted on the rows.
 
     rows : Rows
+
+    n_classes : int or None
 
     random_state : RandomState instance
 
@@ -243,14 +213,16 @@ def scores(predictor, rows, random_state):
     scores : dict
         auc or r2, the same with "_cv" and "_cv_ci", and with covariates "_cv_covariates".
     """
-    name, score = ("auc", roc_auc_score) if predictor.classification else ("r2", r2_score)
-    design, y, groups = rows.design, rows.y, rows.groups
+    name, score = ("r2", _weighted_r2) if n_classes is None else ("auc", auc)
+    design, y, groups, weights = rows.design, rows.y, rows.groups, rows.sample_weight
     if rows.pairs:
         groups = np.tile(np.arange(len(y)) if groups is None else groups, 2)
-        design, y = mirrored(design), mirrored(y, about=0.5 * predictor.classification)
+        design, y = mirrored(design), mirrored(y, about=0.0 if n_classes is None else 0.5)
+        weights = None if weights is None else np.tile(weights, 2)
     options = {
-        "classification": predictor.classification,
+        "n_classes": n_classes,
         "groups": groups,
+        "sample_weight": weights,
         # An integer, so that folds and resamples are the same with and without hypotheses.
         "random_state": random_state.randint(np.iinfo(np.int32).max),
     }
@@ -258,10 +230,47 @@ def scores(predictor, rows, random_state):
     def cross_fitted(design):
         return held_out_score(cross_fit(design, y, **options), y, **options)
 
-    in_sample = float(score(y, predictor.predict(design)))
+    in_sample = score(y, predict_jointly(predictors, design), weights)
     point, low, high = cross_fitted(design)
     found = {name: in_sample, f"{name}_cv": point, f"{name}_cv_ci": (low, high)}
     n_covariates = rows.covariates.shape[1]
     if n_covariates:
         found[f"{name}_cv_covariates"] = cross_fitted(design[:, :n_covariates])[0]
     return found
+
+
+def _weighted_r2(y, predicted, sample_weight):
+    return float(r2_score(y, predicted, sample_weight=sample_weight))
+
+
+def auc(y, predicted, sample_weight=None):
+    """Compute the AUC; of several classes the mean of each against the rest.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples,)
+        Numbers of the classes.
+
+    predicted : ndarray of shape (n_samples,) or (n_samples, n_classes)
+
+    sample_weight : ndarray of shape (n_samples,), default=None
+
+    Returns
+    -------
+    auc : float
+        Classes without a row are left out.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_hypsae._cross_fitting import auc
+    >>> auc(np.array([0, 1, 2]), np.array([[0.9, 0.1, 0.0], [0.2, 0.2, 0.6], [0.0, 0.1, 0.9]]))
+    1.0
+    """
+    if predicted.ndim == 1:
+        return float(roc_auc_score(y, predicted, sample_weight=sample_weight))
+    scores = [
+        roc_auc_score(y == k, predicted[:, k], sample_weight=sample_weight)
+        for k in np.unique(y).astype(int)
+    ]
+    return float(np.mean(scores))

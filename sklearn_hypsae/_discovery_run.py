@@ -1,5 +1,6 @@
 """One split: hypotheses found on some rows, and what the rows held out need for the test."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,12 +12,20 @@ from ._pipeline_parts import check_rows, cut, take, texts_beside
 from ._probe import probe_signal
 from ._splitting import linked_rows, split_units
 from ._stock_pipeline import make_hypothesis_pipeline
-from ._targets import Target, check_groups, check_target
+from ._targets import (
+    Target,
+    check_class_sizes,
+    check_groups,
+    check_target,
+    check_weights,
+)
 from ._texts import holds_pairs, row_keys
 from .embedding import EmbeddingTransformer
 from .validation import HypothesisValidator
 
 CALLER = "HypothesisGenerator"
+# Two rows of each class on either side of the split.
+N_IN_CLASS = 4
 
 
 class Rows(NamedTuple):
@@ -30,6 +39,7 @@ class Rows(NamedTuple):
     target : Target
     groups : ndarray of int of shape (n_rows,) or None
     covariates : DataFrame, array-like or None
+    sample_weight : ndarray of shape (n_rows,) or None
     """
 
     X: Any
@@ -37,6 +47,7 @@ class Rows(NamedTuple):
     target: Target
     groups: np.ndarray | None
     covariates: Any
+    sample_weight: np.ndarray | None = None
 
     def take(self, positions):
         """Give some of the rows."""
@@ -46,7 +57,15 @@ class Rows(NamedTuple):
             self.target._replace(values=self.target.values[positions]),
             None if self.groups is None else self.groups[positions],
             take_covariates(self.covariates, positions),
+            None if self.sample_weight is None else self.sample_weight[positions],
         )
+
+    @property
+    def y_of_steps(self):
+        """Y as each step takes it for what it is: numbers of several classes as strings."""
+        n_classes = self.target.n_classes
+        is_coded = n_classes is not None and n_classes > 2 and self.y.dtype.kind in "biuf"
+        return self.y.astype(str).astype(object) if is_coded else self.y
 
     @property
     def units(self):
@@ -69,12 +88,12 @@ class Rows(NamedTuple):
         return self.target.task == "classification" and not self.are_pairs
 
 
-def checked_rows(X, y, pipeline, *, groups, covariates):
+def checked_rows(X, y, pipeline, *, groups, covariates, sample_weight=None):
     """Refuse what cannot be used, before anything is embedded.
 
     Parameters
     ----------
-    X, y, groups, covariates : as for :meth:`HypothesisGenerator.fit`
+    X, y, groups, covariates, sample_weight : as for :meth:`HypothesisGenerator.fit`
 
     pipeline : Pipeline
 
@@ -91,7 +110,33 @@ def checked_rows(X, y, pipeline, *, groups, covariates):
     target = check_target_of(y, X, pipeline)
     groups = check_groups(groups, n_samples=len(X), caller=CALLER)
     covariates = check_covariates(covariates, X)
-    return Rows(X, np.asarray(y).ravel(), target, groups, covariates)
+    if row_keys(X).ndim == 1:  # of pairs, the winner may always come first
+        check_class_sizes(target, n_needed=N_IN_CLASS, caller=CALLER)
+    sample_weight = check_weights(sample_weight, n_samples=len(X), caller=CALLER)
+    return Rows(X, np.asarray(y).ravel(), target, groups, covariates, sample_weight)
+
+
+def refuse_weightless(held_out):
+    """Refuse rows held out of which too few have a weight to test anything.
+
+    Parameters
+    ----------
+    held_out : Rows
+
+    Raises
+    ------
+    ValueError
+        If y is constant in the rows with a weight above 0, or a class has none.
+    """
+    if held_out.sample_weight is None or row_keys(held_out.X).ndim == 2:
+        return
+    y = held_out.target.values[held_out.sample_weight > 0]
+    n_values = held_out.target.n_classes or 2
+    if len(np.unique(y)) < n_values:
+        raise ValueError(
+            f"{CALLER} has too few rows with a sample_weight above 0 to test on: y is constant in "
+            "them, or a class has none; leave rows of weight 0 out before the split."
+        )
 
 
 def split_rows(rows, validation_size, rng):
@@ -114,6 +159,7 @@ def split_rows(rows, validation_size, rng):
         rng=rng,
     )
     refuse_one_group(rows, split[1], "a larger validation_size")
+    refuse_weightless(rows.take(split[1]))
     return split
 
 
@@ -128,8 +174,10 @@ def refuse_one_group(rows, validation, mend):
 
 def check_target_of(y, X, pipeline):
     """Check the target of checked rows by the task of the validator."""
-    check = check_pair_target if row_keys(X).ndim == 2 else check_target
-    return check(y, task=pipeline.steps[-1][1].task, n_samples=len(X), caller=CALLER)
+    task = pipeline.steps[-1][1].task
+    is_pairs = row_keys(X).ndim == 2
+    check = check_pair_target if is_pairs else partial(check_target, max_classes=None)
+    return check(y, task=task, n_samples=len(X), caller=CALLER)
 
 
 def seeded_pipeline(pipeline, rng):
@@ -237,16 +285,17 @@ def discover(pipeline, rows, split, rng, embedding=None):
     """
     parts = cut(pipeline)
     rows, held_out = rows.take(split[0]), rows.take(split[1])
+    y = rows.y_of_steps
     if embedding is None:
-        embedded = parts.embed.fit_transform(rows.X, rows.y)
+        embedded = parts.embed.fit_transform(rows.X, y)
         embedded_held_out = parts.embed.transform(held_out.X)
     else:
         parts = parts._replace(embed=embedding[0])
         embedded, embedded_held_out = (take(embedding[1], part) for part in split)
-    neurons = parts.select.fit_transform(embedded, rows.y)
+    neurons = parts.select.fit_transform(embedded, y)
     if parts.interpret is not None:
         # Not fit_transform: annotating the rows that discovered would be paid for in vain.
-        parts.interpret.fit(neurons, rows.y, texts=texts_beside(neurons, rows.X))
+        parts.interpret.fit(neurons, y, texts=texts_beside(neurons, rows.X))
     signal = None
     if np.ndim(embedded) == 2 and not holds_pairs(embedded):
         signal = probe_signal(
@@ -255,6 +304,7 @@ def discover(pipeline, rows, split, rng, embedding=None):
             task=rows.target.task,
             groups=held_out.groups,
             pairs=rows.are_pairs,
+            sample_weight=held_out.sample_weight,
             rng=rng,
         )
     return Discovery(parts, neurons, parts.select.transform(embedded_held_out), signal)

@@ -7,6 +7,7 @@ from numbers import Integral
 import numpy as np
 import pandas as pd
 
+from ._counts import n_hypotheses
 from ._keyphrases import hypothesis_to_phrases
 from ._phrases import APOSTROPHES, _word_pattern, words_of
 from ._pipeline_parts import annotate
@@ -93,7 +94,7 @@ def hypothesis_info(i, X, target, n_texts, *, effect, parts):
             f"{CALLER} found no texts in X to show: pass a frame whose index is the texts and is "
             "named 'text', or X=None."
         )
-    found = {"hypothesis": effect["hypothesis"], "neuron": None, "candidates": []}
+    found = {"hypothesis": np.atleast_1d(effect["hypothesis"])[0], "neuron": None, "candidates": []}
     fidelity = {}
     if parts.interpret is not None:
         fidelity = parts.interpret.interpretations_.iloc[i].to_dict()
@@ -121,6 +122,13 @@ def _marked(entry, phrases):
     if isinstance(entry, str):
         return mark_phrases(entry, phrases)
     return mark_phrases(entry[0], phrases), entry[1]
+
+
+def effect_of(i, table):
+    """Give the row of a hypothesis; with more than two classes a table of one row a class."""
+    if "class" not in table:
+        return table.iloc[i]
+    return table.iloc[i :: n_hypotheses(table)].reset_index(drop=True)
 
 
 def mark_phrases(text, phrases):

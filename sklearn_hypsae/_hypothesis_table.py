@@ -1,5 +1,7 @@
 """The table of tested hypotheses, one row a column of annotations."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 
@@ -8,6 +10,10 @@ from ._regression import robust_units
 from ._statistics import correct_pvalues, presence, separation
 
 MIN_ROWS = 20
+# "Few" clusters range from less than 20 to less than 50 (Cameron and Miller 2015, A
+# practitioner's guide to cluster-robust inference, Journal of Human Resources 50(2)).
+FEW_UNITS = 50
+MISLEADS = "p-value likely too small"
 
 
 def tabulate(
@@ -19,7 +25,7 @@ def tabulate(
     n_permutations=0,
     random_state=None,
 ):
-    """Build the table of the annotated hypotheses, before any correction for their number.
+    """Build the table of hypotheses, before any correction for their number.
 
     Parameters
     ----------
@@ -29,7 +35,7 @@ def tabulate(
     rows : Rows
 
     names : list of str
-        The annotated hypotheses.
+        All hypotheses; those without any annotation get a row that says so.
 
     cov_type : str, default="nonrobust"
 
@@ -41,8 +47,20 @@ def tabulate(
 
     Returns
     -------
-    table : DataFrame of shape (n_columns, 13), or 14 for classification
+    table : DataFrame of shape (n_hypotheses, 13), or 14 for classification
     """
+    annotated = [names[j] for j in rows.annotated]
+    options = {"cov_type": cov_type, "n_permutations": n_permutations}
+    table = _tabulate_annotated(predictor, rows, annotated, **options, random_state=random_state)
+    table = table.set_index(rows.annotated).reindex(range(len(names)))
+    table["hypothesis"] = pd.Series(names, dtype=object)
+    left_out = np.setdiff1d(np.arange(len(names)), rows.annotated)
+    table.loc[left_out, "n_present"] = 0
+    table.loc[left_out, "note"] = "untested: not annotated in any row"
+    return table.astype({"n_present": "int64"})
+
+
+def _tabulate_annotated(predictor, rows, names, *, cov_type, n_permutations, random_state):
     present = presence(rows.A, pairs=rows.pairs)
     counts = np.abs(present).sum(axis=0).astype(int)
     is_rare = np.minimum(counts, _n_absent(counts, rows)) < MIN_ROWS
@@ -52,17 +70,22 @@ def tabulate(
     alone.loc[is_rare, ["separation_pvalue", "welch_pvalue"]] = np.nan
     joint.loc[is_rare, "regression_pval"] = np.nan
     joint["permutation_pval"] = np.nan
+    is_tested = joint["regression_pval"].notna().to_numpy()
+    misled = []
     if n_permutations:
-        is_tested = joint["regression_pval"].notna().to_numpy()
         chosen, pvalues = _permute(
             predictor, rows, is_tested, cov_type, n_permutations, random_state
         )
         joint.loc[chosen, "permutation_pval"] = pvalues
+    else:
+        misled = _misled(predictor, rows, present, is_tested, cov_type)
     names = pd.Series(names, dtype=object, name="hypothesis")
     table = pd.concat([names, alone, joint], axis=1)
-    table["feature_prevalence"] = counts / len(present)
+    table["feature_prevalence"] = rows.mean(np.abs(present))
     table["n_present"] = counts
     table["note"] = [_note(j, table, predictor, rows) for j in range(len(names))]
+    for j in misled:
+        table.loc[j, "note"] = ", ".join(filter(None, [table.loc[j, "note"], MISLEADS]))
     return table
 
 
@@ -105,10 +128,74 @@ def _numbers(rows, predictor):
 
 def _each_alone(present, rows, predictor, cov_type):
     y = _numbers(rows, predictor)
-    options = {"groups": rows.groups, "cov_type": cov_type, "intercept": not rows.pairs}
+    options = {
+        "groups": rows.groups,
+        "cov_type": cov_type,
+        "intercept": not rows.pairs,
+        "sample_weight": rows.sample_weight,
+    }
     found = [separation(column, y, **options) for column in present.T]
     names = ["separation_score", "standardised_effect", "separation_pvalue", "welch_pvalue"]
     return pd.DataFrame(found).set_axis(names, axis=1)
+
+
+def stack_classes(tables, classes):
+    """Put the tables of several classes below one another, with the class as first column.
+
+    Parameters
+    ----------
+    tables : list of DataFrame
+
+    classes : ndarray of labels, or None
+        None: there is one table, and it stays as it is.
+
+    Returns
+    -------
+    table : DataFrame
+    """
+    if classes is None:
+        return tables[0]
+    labels = np.repeat(classes, [len(table) for table in tables])
+    table = pd.concat(tables, ignore_index=True)
+    table.insert(
+        0, "class", pd.Series(labels, dtype=object if labels.dtype.kind in "OUS" else None)
+    )
+    return table
+
+
+def warn_misleading(table):
+    """Warn of p-values that are likely too small, where permutations were forbidden.
+
+    Parameters
+    ----------
+    table : DataFrame
+    """
+    n_misleading = table["note"].str.endswith(MISLEADS).sum()
+    if n_misleading:
+        warnings.warn(
+            f"{n_misleading} p-values are likely too small, as the notes in the table say: t- and "
+            "sandwich tests mislead for rare concepts and few groups; set n_permutations=9999.",
+            UserWarning,
+            stacklevel=5,
+        )
+
+
+def covariate_table(predictor, rows):
+    """Build the table of the coefficients of covariates.
+
+    Parameters
+    ----------
+    predictor : Predictor
+
+    rows : Rows
+
+    Returns
+    -------
+    table : DataFrame of shape (n_covariates, 5), or 6 for classification
+    """
+    table = coefficient_table(predictor, rows.design.shape[1]).head(rows.covariates.shape[1])
+    table.insert(0, "covariate", rows.covariates.columns)
+    return table
 
 
 def coefficient_table(predictor, n_columns):
@@ -144,26 +231,54 @@ def _permute(predictor, rows, is_tested, cov_type, n_permutations, random_state)
     With robust errors all of them: they are too small for a concept in few rows or groups.
     Without, a logistic regression's p-values are, if anything, too large for a rare concept.
     """
-    y, intercept = _numbers(rows, predictor), not rows.pairs
-    units = robust_units(cov_type, rows.groups, len(y))
-    design = rows.design[:, predictor.kept]
-    positions = np.searchsorted(
-        predictor.kept, rows.covariates.shape[1] + np.flatnonzero(is_tested)
-    )
+    units = robust_units(cov_type, rows.groups, len(rows.y))
+    positions = _positions(predictor, rows, is_tested)
     if units is None:
-        if predictor.classification or not len(positions):
-            return [], []
-        positions = positions[misleads_t_test(design, y, intercept=intercept)[positions]]
+        positions = _misled_by_t_test(predictor, rows, positions)
+    if not len(positions):
+        return [], []
     pvalues = permutation_pvalues(
-        design,
-        y,
-        intercept=intercept,
+        rows.design[:, predictor.kept],
+        _numbers(rows, predictor),
+        intercept=not rows.pairs,
         columns=positions,
         n_permutations=n_permutations,
         random_state=random_state,
         groups=units,
+        sample_weight=rows.sample_weight,
     )
     return predictor.kept[positions] - rows.covariates.shape[1], pvalues
+
+
+def _positions(predictor, rows, is_tested):
+    """Where the tested hypotheses stand among the columns of the regression."""
+    return np.searchsorted(predictor.kept, rows.covariates.shape[1] + np.flatnonzero(is_tested))
+
+
+def _misled_by_t_test(predictor, rows, positions):
+    if predictor.classification or not len(positions):
+        return positions[:0]
+    misled = misleads_t_test(
+        rows.design[:, predictor.kept],
+        rows.y,
+        intercept=not rows.pairs,
+        sample_weight=rows.sample_weight,
+    )
+    return positions[misled[positions]]
+
+
+def _misled(predictor, rows, present, is_tested, cov_type):
+    """Find the hypotheses whose p-value should not be relied on, where none is permuted."""
+    units = robust_units(cov_type, rows.groups, len(rows.y))
+    if predictor.regression.is_penalised:  # score tests
+        return []
+    if units is None:
+        positions = _misled_by_t_test(predictor, rows, _positions(predictor, rows, is_tested))
+        return predictor.kept[positions] - rows.covariates.shape[1]
+    n_units = [
+        [len(np.unique(units[side])) for side in (column != 0, column == 0)] for column in present.T
+    ]
+    return np.flatnonzero(is_tested & (np.min(n_units, axis=1) < FEW_UNITS))
 
 
 def _note(j, table, predictor, rows):

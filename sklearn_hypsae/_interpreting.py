@@ -20,6 +20,7 @@ from ._keyphrases import (
 from ._redundancy import merge_same_words
 from ._sampling import column_of, draw_examples, first_rows, nearest_by_tfidf
 from ._singles import as_singles, distinct_pairs, draw_pair_examples
+from ._targets import targets_of
 from ._texts import holds_pairs
 from .llm.describing import describe
 from .llm.prompts import check_prompt
@@ -71,7 +72,7 @@ def keyphrase_rows(texts, activations, target):
         One for each neuron that phrases set apart. Fidelity is on all rows.
     """
     paired = texts.ndim == 2
-    y = None if target is None else target.values
+    y = None if target is None else np.column_stack(targets_of(target.values, target.n_classes))
     if paired:
         texts, activations, y = as_singles(texts, activations, target)
     phrases = learn_keyphrases(texts, activations, y, paired=paired)

@@ -54,8 +54,9 @@ def learn_keyphrases(
     activations : array or sparse array of shape (n_samples, n_neurons)
         How strongly each text fires each neuron. Positive is firing.
 
-    y : ndarray of shape (n_samples,), default=None
-        Numeric target. None: the phrases describe the neurons alone.
+    y : ndarray of shape (n_samples,) or (n_samples, n_targets), default=None
+        Numeric target; of several (one a class) each neuron takes that with which it goes most
+        strongly. None: the phrases describe the neurons alone.
 
     neuron_weight : float in [0, 1], default=0.3
         How much the neuron counts beside the target in the blend, both standardised. 1 leaves
@@ -118,11 +119,14 @@ def learn_keyphrases(
     candidates &= fires.any(axis=0)[:, None]
     goals = neurons
     if y is not None and neuron_weight < 1:
-        target = _standardised(np.asarray(y, dtype=np.float64)[:, None])
-        direction = np.sign(neurons.T @ target)
-        agrees = direction * _correlation_z(telling, target) > min_z
+        targets = _standardised(np.asarray(y, dtype=np.float64).reshape(len(neurons), -1))
+        strength = neurons.T @ targets
+        best = np.abs(strength).argmax(axis=1)
+        direction = np.sign(np.take_along_axis(strength, best[:, None], axis=1))
+        agrees = direction * _correlation_z(telling, targets)[best] > min_z
         candidates = _unless_none(candidates & agrees, candidates)
-        goals = _standardised(neuron_weight * neurons + (1 - neuron_weight) * target * direction.T)
+        directed = targets[:, best] * direction.T
+        goals = _standardised(neuron_weight * neurons + (1 - neuron_weight) * directed)
     clearest = _clearest(_correlation_z(telling, neurons * fires.any(axis=0)))
     candidates = _unless_none(candidates, clearest)
     lists = _grow_lists(occurs, in_both, candidates, goals, max_phrases, min_gain)

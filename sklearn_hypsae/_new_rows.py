@@ -9,12 +9,13 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from ._asking_splits import annotate_ideas, mean_prediction, score_mean_prediction
+from ._counts import n_hypotheses
 from ._discovery_run import check_target_of
 from ._held_out import check_covariates
-from ._hypothesis_info import check_info_request, hypothesis_info
+from ._hypothesis_info import check_info_request, effect_of, hypothesis_info
 from ._pipeline_parts import annotate, check_rows, cut
 from ._splitting import text_fingerprints
-from ._targets import check_groups
+from ._targets import check_groups, check_weights
 from ._texts import holds_pairs, like_input, mark_fit_rows, row_keys, text_index
 from .validation import HypothesisValidator
 
@@ -34,7 +35,7 @@ def _validator_has(method):
 class NewRowsMixin:
     """Tests, predictions and annotations of new rows, by one split or several."""
 
-    def validate(self, X, y, groups=None, *, covariates=None):
+    def validate(self, X, y, groups=None, *, covariates=None, sample_weight=None):
         """Test the same hypotheses on other rows.
 
         Parameters
@@ -52,6 +53,9 @@ class NewRowsMixin:
                 str, default=None
             What else may explain y in these rows, as for :meth:`fit`.
 
+        sample_weight : array-like of shape (n_samples,), default=None
+            How many texts each row stands for, as for :meth:`fit`.
+
         Returns
         -------
         validator : HypothesisValidator
@@ -63,6 +67,7 @@ class NewRowsMixin:
         self._check_same_classes(check_target_of(y, X, self._any_pipeline()))
         groups = check_groups(groups, n_samples=len(X), caller=type(self).__name__)
         covariates = check_covariates(covariates, X)
+        weights = check_weights(sample_weight, n_samples=len(X), caller=type(self).__name__)
         n_seen = self._n_seen_by_discovery(X)
         if n_seen:
             warnings.warn(
@@ -72,7 +77,9 @@ class NewRowsMixin:
                 stacklevel=2,
             )
         annotations = mark_fit_rows(self._annotations(X), bool(n_seen))
-        return clone(self._validator).fit(annotations, y, groups=groups, covariates=covariates)
+        return clone(self._validator).fit(
+            annotations, y, groups=groups, covariates=covariates, sample_weight=weights
+        )
 
     def get_hypothesis_info(self, i, X=None, y=None, n_texts=3):
         """Tell all there is about one hypothesis, with texts it applies to.
@@ -80,7 +87,8 @@ class NewRowsMixin:
         Parameters
         ----------
         i : int
-            Its position in ``hypotheses_``, from 0.
+            Its position in ``hypotheses_``, from 0; with more than two classes among the rows of
+            one class.
 
         X : list, Series or 1-D array of str, or DataFrame, default=None
             Texts to choose from, as for :meth:`predict`. Fit keeps no texts, so without X none
@@ -102,7 +110,8 @@ class NewRowsMixin:
             - candidates : list of str, the wordings it was chosen from.
             - fidelity : dict, how well the wording fits the neuron; the other columns of
               ``interpretations_`` of :class:`LLMInterpreter`.
-            - effect : Series, its row of ``hypotheses_``.
+            - effect : Series, its row of ``hypotheses_``; with more than two classes a DataFrame
+              of one row a class.
             - texts : None without X. Else a dict of lists of distinct texts to which the
               hypothesis applies, keyed by the labels in ``classes_``, in the order of X; for a
               regression "low" and "high", with y up to the median of X (lowest first) and
@@ -123,7 +132,7 @@ class NewRowsMixin:
             If y comes without X, X has no texts, or X and y do not fit together.
         """
         check_is_fitted(self)
-        check_info_request(i, X, y, n_texts, n_hypotheses=len(self.hypotheses_))
+        check_info_request(i, X, y, n_texts, n_hypotheses=n_hypotheses(self.hypotheses_))
         target = None
         if X is not None:
             X = check_rows(X, self._any_pipeline())
@@ -133,7 +142,7 @@ class NewRowsMixin:
         number, column = self._worded_by[i] if hasattr(self, "splits_") else (0, i)
         pipeline = self._fitted_generators()[number].pipeline_
         return hypothesis_info(
-            column, X, target, n_texts, effect=self.hypotheses_.iloc[i], parts=cut(pipeline)
+            column, X, target, n_texts, effect=effect_of(i, self.hypotheses_), parts=cut(pipeline)
         )
 
     def predict(self, X):
@@ -166,7 +175,7 @@ class NewRowsMixin:
 
         Returns
         -------
-        probabilities : ndarray of shape (n_samples, 2)
+        probabilities : ndarray of shape (n_samples, n_classes)
         """
         check_is_fitted(self)
         if hasattr(self, "splits_"):
@@ -235,7 +244,7 @@ class NewRowsMixin:
     def _check_same_classes(self, target):
         if target.classes is not None and not np.array_equal(target.classes, self.classes_):
             raise ValueError(
-                "HypothesisGenerator was fitted on other classes than y now has: pass the same two "
+                "HypothesisGenerator was fitted on other classes than y now has: pass the same "
                 "labels, or the signs of all effects would mean something else."
             )
 

@@ -20,7 +20,7 @@ CLEARLY_LARGE = 0.1
 VALUES_PER_CHUNK = 1_000_000
 
 
-def misleads_t_test(A, y, *, intercept=True):
+def misleads_t_test(A, y, *, intercept=True, sample_weight=None):
     """Find the coefficients whose estimates are too far from normal for a t-test.
 
     A coefficient is a weighted sum of the errors, where the weights are the part of its column
@@ -37,6 +37,8 @@ def misleads_t_test(A, y, *, intercept=True):
     intercept : bool, default=True
         Without it errors are taken for symmetric about 0.
 
+    sample_weight : ndarray of shape (n_samples,), default=None
+
     Returns
     -------
     misled : ndarray of bool of shape (n_columns,)
@@ -52,11 +54,14 @@ def misleads_t_test(A, y, *, intercept=True):
     >>> misleads_t_test(rare_and_common, rng.normal(size=800))
     array([False, False])
     """
-    basis, weights = _basis_and_weights(A, intercept)
-    errors = y - basis @ (basis.T @ y)
+    root = _root(sample_weight, y)
+    basis, weights = _basis_and_weights(A, root, intercept)
+    errors = _residuals(basis, y, root)
     if is_perfect(errors, y, intercept=intercept):
         return np.zeros(A.shape[1], dtype=bool)
     errors = errors if intercept else np.concatenate([errors, -errors])
+    weights = root[:, None] * weights
+    weights /= np.linalg.norm(weights, axis=0)
     # Weights have unit length, so their power sums are the standardised ones.
     skewness = np.abs(stats.skew(errors) * np.sum(weights**3, axis=0))
     kurtosis = stats.kurtosis(errors) * np.sum(weights**4, axis=0)
@@ -64,7 +69,15 @@ def misleads_t_test(A, y, *, intercept=True):
 
 
 def permutation_pvalues(
-    A, y, *, n_permutations, random_state, groups=None, columns=None, intercept=True
+    A,
+    y,
+    *,
+    n_permutations,
+    random_state,
+    groups=None,
+    columns=None,
+    intercept=True,
+    sample_weight=None,
 ):
     """Test each coefficient of a least-squares fit against fits to permuted residuals.
 
@@ -95,6 +108,10 @@ def permutation_pvalues(
     intercept : bool, default=True
         Whether the regression has one.
 
+    sample_weight : ndarray of shape (n_samples,), default=None
+        Weights stay with their rows; the residuals that are permuted are not weighted, the fits
+        to them are.
+
     Returns
     -------
     pvalues : ndarray of shape (n_tested,)
@@ -110,10 +127,11 @@ def permutation_pvalues(
     DiCiccio and Romano (2017), Robust permutation tests for correlation and regression
     coefficients, JASA 112(519), for the studentised statistic.
     """
-    basis, weights = _basis_and_weights(A, intercept)
+    root = _root(sample_weight, y)
+    basis, weights = _basis_and_weights(A, root, intercept)
     weights = weights if columns is None else weights[:, columns]
     n_columns = weights.shape[1]
-    errors = y - basis @ (basis.T @ y)
+    errors = _residuals(basis, y, root)
     if n_columns == 0 or is_perfect(errors, y, intercept=intercept):
         return np.full(n_columns, np.nan)
     if groups is None:
@@ -121,14 +139,15 @@ def permutation_pvalues(
     else:
         order = np.argsort(groups, kind="stable")
         starts = np.searchsorted(groups[order], np.arange(groups.max() + 1))
-    basis, weights, errors = basis[order], weights[order], errors[order]
+    basis, weights, errors, root = basis[order], weights[order], errors[order], root[order]
     make_permuter = _permuter if intercept else _sign_flipper
     permute = make_permuter(errors, starts, random_state)
-    observed = _squared_t(basis, weights, y[order][None], starts)[0]
+    observed = _squared_t(basis, weights, (root * y[order])[None], starts)[0]
     reached, done = np.zeros(n_columns, dtype=int), np.zeros(n_columns, dtype=int)
     open_columns = np.arange(n_columns)
     for n_more in (min(N_FIRST, n_permutations), max(0, n_permutations - N_FIRST)):
         for permuted in _permuted(permute, len(errors), n_more):
+            permuted *= root
             reached[open_columns] += _n_reached(
                 basis, weights[:, open_columns], permuted, starts, observed[open_columns]
             )
@@ -139,14 +158,25 @@ def permutation_pvalues(
     return (reached + 1) / (done + 1)
 
 
-def _basis_and_weights(A, intercept):
+def _root(sample_weight, y):
+    """Give the factor by which a weighted fit multiplies every row."""
+    return np.ones(len(y)) if sample_weight is None else np.sqrt(sample_weight)
+
+
+def _residuals(basis, y, root):
+    return y - basis @ (basis.T @ (root * y)) / root
+
+
+def _basis_and_weights(A, root, intercept):
     """Give an orthonormal basis of the design, and each coefficient as a sum over rows.
 
-    Each column of weights has unit length, which no t-test notices.
+    Both are for rows multiplied by the root of their weights. Each column of weights has unit
+    length, which no t-test notices.
     """
     design = A / np.abs(A).max(axis=0)
     if intercept:
         design = np.column_stack([design, np.ones(len(A))])
+    design = root[:, None] * design
     weights = np.linalg.pinv(design).T[:, : A.shape[1]]
     return np.linalg.qr(design)[0], weights / np.linalg.norm(weights, axis=0)
 

@@ -14,7 +14,7 @@ INVERSE_PENALTIES = (0.1, 1.0, 10.0, 100.0)
 RIDGE_PENALTIES = tuple(np.logspace(-3, 4, 22))
 
 
-def probe_signal(discovery, validation, *, task, groups=None, pairs=False, rng):
+def probe_signal(discovery, validation, *, task, groups=None, pairs=False, rng, sample_weight=None):
     """Score a linear probe of y on embeddings, on rows it was not fitted on.
 
     Parameters
@@ -24,7 +24,8 @@ def probe_signal(discovery, validation, *, task, groups=None, pairs=False, rng):
         numbers.
 
     task : {"classification", "regression"}
-        Logistic regression scored by AUC, or ridge regression scored by R².
+        Logistic regression scored by AUC (of more than two classes the mean over each against
+        the rest), or ridge regression scored by R².
 
     groups : array-like of shape (n_validation,), default=None
         Rows that depend on each other; resampled together.
@@ -36,6 +37,9 @@ def probe_signal(discovery, validation, *, task, groups=None, pairs=False, rng):
     rng : RandomState
         Draws the bootstrap samples.
 
+    sample_weight : array-like of shape (n_validation,), default=None
+        How much each row counts in the score.
+
     Returns
     -------
     signal : dict
@@ -46,6 +50,7 @@ def probe_signal(discovery, validation, *, task, groups=None, pairs=False, rng):
     if pairs:
         groups = np.arange(len(validation[1])) if groups is None else groups
         groups = np.tile(groups, 2)
+        sample_weight = None if sample_weight is None else np.tile(sample_weight, 2)
         about = 0.5 if is_classification else 0.0
         discovery, validation = (
             (mirrored(embeddings), mirrored(y, about=about))
@@ -60,7 +65,8 @@ def probe_signal(discovery, validation, *, task, groups=None, pairs=False, rng):
     score, low, high = held_out_score(
         HeldOut(predicted, every, np.zeros_like(every)),
         (validation[1] - centre) / scale,
-        classification=is_classification,
+        n_classes=int(y.max()) + 1 if is_classification else None,
+        sample_weight=sample_weight,
         groups=None if groups is None else np.unique(groups, return_inverse=True)[1],
         random_state=rng.randint(np.iinfo(np.int32).max),
     )
@@ -99,11 +105,13 @@ def _fitted_probe(embeddings, y, task, pairs):
         # A pair left out may not stay in the other way round: one way is enough here.
         probe = RidgeCV(alphas=RIDGE_PENALTIES, fit_intercept=not pairs)
         return probe.fit(embeddings[:n_samples], y[:n_samples]).predict
-    n_folds = int(min(5, np.bincount(y.astype(int)).min()))
+    n_in_class = np.bincount(y.astype(int))
+    n_folds = int(min(5, n_in_class.min()))
     probe = LogisticRegression(max_iter=1000, fit_intercept=not pairs)
     if n_folds >= 2:
         folds = GroupKFold(n_folds) if pairs else n_folds
-        search = GridSearchCV(probe, {"C": INVERSE_PENALTIES}, scoring="roc_auc", cv=folds)
+        search = GridSearchCV(probe, {"C": INVERSE_PENALTIES}, scoring="roc_auc_ovr", cv=folds)
         groups = np.tile(np.arange(n_samples), 2) if pairs else None
         probe = search.fit(embeddings, y, groups=groups).best_estimator_
-    return probe.fit(embeddings, y).decision_function
+    probe = probe.fit(embeddings, y)
+    return probe.predict_proba if len(n_in_class) > 2 else probe.decision_function

@@ -112,6 +112,7 @@ def fit_regression(
     cov_type="nonrobust",
     inference=True,
     intercept=True,
+    sample_weight=None,
 ):
     """Regress y on all columns at once.
 
@@ -145,6 +146,9 @@ def fit_regression(
         Terry (1952), Rank analysis of incomplete block designs, Biometrika 39(3/4), with the
         strength of a text linear in its concepts.
 
+    sample_weight : ndarray of shape (n_samples,), default=None
+        How much each row counts, with mean 1.
+
     Returns
     -------
     regression : Regression
@@ -153,14 +157,14 @@ def fit_regression(
     if len(design) <= design.shape[1]:
         # No degree of freedom is left to estimate an error from.
         cov_type, inference = "nonrobust", False
-    options = _covariance_options(cov_type, groups)
+    options = covariance_options(cov_type, groups)
     if not classification:
-        regression = _fit_least_squares(design, y, options, inference, intercept)
+        regression = _fit_least_squares(design, y, options, inference, intercept, sample_weight)
     else:
-        regression = _fit_logistic(design, y, options)
+        regression = _fit_logistic(design, y, options, sample_weight)
         if regression is None:
             clusters = robust_units(cov_type, groups, len(y))
-            regression = _fit_penalised_logistic(design, y, clusters, inference)
+            regression = _fit_penalised_logistic(design, y, clusters, inference, sample_weight)
     return _of_columns(regression, intercept)
 
 
@@ -178,7 +182,8 @@ def robust_units(cov_type, groups, n_samples):
     return groups if cov_type == "cluster" else np.arange(n_samples)
 
 
-def _covariance_options(cov_type, groups):
+def covariance_options(cov_type, groups):
+    """Give what statsmodels' fit has to be told for a kind of standard errors."""
     if cov_type == "nonrobust":
         return {}
     # With few groups the normal distribution is too narrow; t has one df less than groups.
@@ -186,11 +191,15 @@ def _covariance_options(cov_type, groups):
     return options | ({"cov_kwds": {"groups": groups}} if cov_type == "cluster" else {})
 
 
-def _fit_least_squares(design, y, options, inference, intercept):
+def _fit_least_squares(design, y, options, inference, intercept, sample_weight):
     api = import_optional("statsmodels.api", purpose="HypothesisValidator")
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        result = api.OLS(y, design).fit(**options)
+        if sample_weight is None:
+            model = api.OLS(y, design)
+        else:
+            model = api.WLS(y, design, weights=sample_weight)
+        result = model.fit(**options)
         if not inference:
             return _without_inference(result)
         regression = _from_result(result)
@@ -223,19 +232,32 @@ def _extent(values, intercept):
     return np.ptp(values, axis=0) if intercept else 2 * np.abs(values).max(axis=0)
 
 
-def _fit_logistic(design, y, options):
+def _fit_logistic(design, y, options, sample_weight):
     """Fit by maximum likelihood, or give None where that has no finite, stable answer."""
     api = import_optional("statsmodels.api", purpose="HypothesisValidator")
     tools = import_optional("statsmodels.tools.sm_exceptions", purpose="HypothesisValidator")
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:
-            result = api.Logit(y, design).fit(disp=0, **options)
-        except (np.linalg.LinAlgError, tools.PerfectSeparationError):
+            if sample_weight is None:
+                result = api.Logit(y, design).fit(disp=0, **options)
+                converged = result.mle_retvals["converged"]
+            else:
+                result = _fit_weighted_logistic(design, y, options, sample_weight)
+                converged = result.converged
+        except (np.linalg.LinAlgError, tools.PerfectSeparationError, ValueError):
             return None
-        if not result.mle_retvals["converged"] or not np.isfinite(result.bse).all():
+        if not converged or not np.isfinite(result.bse).all():
             return None
         return _from_result(result)
+
+
+def _fit_weighted_logistic(design, y, options, sample_weight):
+    """Logit takes no weights; the binomial GLM is the same model and does."""
+    api = import_optional("statsmodels.api", purpose="HypothesisValidator")
+    model = api.GLM(y, design, family=api.families.Binomial(), var_weights=sample_weight)
+    # As many steps as Logit makes: where classes are separated the coefficients only grow.
+    return model.fit(maxiter=35, tol=1e-10, tol_criterion="params", **options)
 
 
 def _from_result(result):
@@ -251,45 +273,46 @@ def _without_inference(result, is_penalised=False):
     return Regression(params, nothing, np.column_stack([nothing, nothing]), is_penalised, result)
 
 
-def _fit_penalised_logistic(design, y, groups, inference):
+def _fit_penalised_logistic(design, y, groups, inference, sample_weight):
     """Fit with Firth's penalty; p-values by score tests.
 
     A Wald test would divide by a standard error that explodes (and, cluster-robust, vanishes)
     where a column separates the classes; the score test of a column only needs the fit
     without it.
     """
-    params, weights, leverages = firth_logistic(design, y)
-    result = _as_statsmodels_result(design, y, params, leverages)
+    if sample_weight is None:
+        sample_weight = np.ones(len(y))
+    params, weights, leverages = firth_logistic(design, y, sample_weight)
+    result = _as_statsmodels_result(design, y, params, leverages, sample_weight)
     if not inference:
         return _without_inference(result, is_penalised=True)._replace(params=params)
     # Activations come at any scale; tests do not depend on it, rounding does.
     scale = np.abs(design).max(axis=0)
     scaled = design / scale
-    pvalues = np.array([score_test(scaled, y, j, groups) for j in range(len(scale))])
-    errors = _standard_errors(scaled, y, params * scale, weights, groups) / scale
+    pvalues = np.array([score_test(scaled, y, j, groups, sample_weight) for j in range(len(scale))])
+    errors = _standard_errors(scaled, y, params * scale, weights, groups, sample_weight) / scale
     reference = stats.norm if groups is None else stats.t(len(np.unique(groups)) - 1)
     margin = reference.ppf((1 + CONFIDENCE) / 2) * errors
     intervals = np.column_stack([params - margin, params + margin])
     return Regression(params, pvalues, intervals, True, result)
 
 
-def _as_statsmodels_result(design, y, params, leverages):
+def _as_statsmodels_result(design, y, params, leverages, sample_weight):
     """Give Firth's fit as the weighted binomial fit that has the same solution.
 
-    Firth's score is that of a likelihood where each row counts 1 + h times and half of the
-    extra h is a success.
+    Firth's score is that of a likelihood where each row of weight w counts w + h times and half
+    of the extra h is a success.
     """
     api = import_optional("statsmodels.api", purpose="HypothesisValidator")
-    counts = 1 + leverages
-    model = api.GLM(
-        (y + leverages / 2) / counts, design, family=api.families.Binomial(), var_weights=counts
-    )
+    counts = sample_weight + leverages
+    shares = (sample_weight * y + leverages / 2) / counts
+    model = api.GLM(shares, design, family=api.families.Binomial(), var_weights=counts)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         return model.fit(start_params=params)
 
 
-def firth_logistic(design, y):
+def firth_logistic(design, y, sample_weight=None):
     """Fit a logistic regression with Jeffreys' prior as penalty.
 
     Its estimates are finite whatever the data, and nearly unbiased.
@@ -302,12 +325,15 @@ def firth_logistic(design, y):
     y : ndarray of shape (n_samples,)
         0.0 or 1.0.
 
+    sample_weight : ndarray of shape (n_samples,), default=None
+        How much each row counts.
+
     Returns
     -------
     params : ndarray of shape (n_params,)
 
     weights : ndarray of shape (n_samples,)
-        Variances p (1 - p) at the solution.
+        Variances p (1 - p) at the solution, times the weight of the row.
 
     leverages : ndarray of shape (n_samples,)
         Diagonal of the hat matrix at the solution.
@@ -339,14 +365,15 @@ def firth_logistic(design, y):
     basis, triangle = np.linalg.qr(design)
     basis, triangle = basis * np.sqrt(len(y)), triangle / np.sqrt(len(y))
     params = np.zeros(basis.shape[1])
-    state = _firth_state(basis, y, params)
+    sample_weight = np.ones(len(y)) if sample_weight is None else sample_weight
+    state = _firth_state(basis, y, params, sample_weight)
     for _ in range(MAX_NEWTON_STEPS):
         step = linalg.cho_solve(state.factor, state.score)
         if np.abs(step).max() < 1e-10:
             break
         step *= min(1.0, 5.0 / np.abs(step).max())
         for _ in range(40):
-            trial = _firth_state(basis, y, params + step)
+            trial = _firth_state(basis, y, params + step, sample_weight)
             if trial is not None and trial.objective >= state.objective - 1e-12:
                 break
             step /= 2
@@ -364,23 +391,24 @@ class _FirthState(NamedTuple):
     leverages: np.ndarray
 
 
-def _firth_state(basis, y, params):
+def _firth_state(basis, y, params, sample_weight):
     linear = basis @ params
     probabilities = special.expit(linear)
-    weights = probabilities * special.expit(-linear)
+    weights = sample_weight * probabilities * special.expit(-linear)
     try:
         factor = linalg.cho_factor(basis.T @ (weights[:, None] * basis), lower=True)
     except linalg.LinAlgError:
         return None
     whitened = linalg.solve_triangular(factor[0], basis.T, lower=True)
     leverages = weights * np.sum(whitened**2, axis=0)
-    log_likelihood = np.sum(y * linear - np.logaddexp(0, linear))
+    log_likelihood = np.sum(sample_weight * (y * linear - np.logaddexp(0, linear)))
     half_log_det = np.log(np.diag(factor[0])).sum()
-    score = basis.T @ (y - probabilities + leverages * (0.5 - probabilities))
+    surprises = sample_weight * (y - probabilities) + leverages * (0.5 - probabilities)
+    score = basis.T @ surprises
     return _FirthState(log_likelihood + half_log_det, score, factor, weights, leverages)
 
 
-def score_test(design, y, column, groups=None):
+def score_test(design, y, column, groups=None, sample_weight=None):
     """Test one coefficient of a logistic regression from the fit without it.
 
     Parameters
@@ -395,6 +423,9 @@ def score_test(design, y, column, groups=None):
     groups : ndarray of int of shape (n_samples,), default=None
         With groups, the variance of the score is that between groups.
 
+    sample_weight : ndarray of shape (n_samples,), default=None
+        How much each row counts.
+
     Returns
     -------
     pvalue : float
@@ -405,8 +436,9 @@ def score_test(design, y, column, groups=None):
     With groups: Boos (1992), On generalized score tests, The American Statistician 46(4).
     """
     others = np.delete(design, column, axis=1)
-    params, weights, _ = firth_logistic(others, y)
+    params, weights, _ = firth_logistic(others, y, sample_weight)
     residuals = y - special.expit(others @ params)
+    residuals = residuals if sample_weight is None else sample_weight * residuals
     root = np.sqrt(weights)
     weighted = root * design[:, column]
     along = np.linalg.lstsq(root[:, None] * others, weighted, rcond=None)[0]
@@ -422,7 +454,7 @@ def score_test(design, y, column, groups=None):
     return float(2 * stats.t.sf(abs(scores.sum()) / np.sqrt(variance), n_groups - 1))
 
 
-def _standard_errors(design, y, params, weights, groups):
+def _standard_errors(design, y, params, weights, groups, sample_weight):
     """Wald errors of a penalised fit, cluster-robust where that is the larger.
 
     The cluster-robust ones vanish with the residuals of a column that separates the classes.
@@ -432,7 +464,7 @@ def _standard_errors(design, y, params, weights, groups):
     errors = np.sqrt(np.diag(bread))
     if groups is None:
         return errors
-    scores = design * (y - special.expit(design @ params))[:, None]
+    scores = design * (sample_weight * (y - special.expit(design @ params)))[:, None]
     sums = np.zeros((groups.max() + 1, design.shape[1]))
     np.add.at(sums, groups, scores)
     # The diagonal of the sandwich as sums of squares, which rounding cannot make negative.

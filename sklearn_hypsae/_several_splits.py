@@ -9,7 +9,14 @@ import scipy.sparse as sp
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
-from ._discovery_run import draw_seed, embed_once, refuse_one_group, seeded_pipeline, split_rows
+from ._discovery_run import (
+    draw_seed,
+    embed_once,
+    refuse_one_group,
+    refuse_weightless,
+    seeded_pipeline,
+    split_rows,
+)
 from ._interpreting import unique_names
 from ._pairs import mirrored
 from ._pipeline_parts import (
@@ -84,6 +91,12 @@ def fit_splits(generator, rows, rng):
     results : dict
         Attributes of the generator.
     """
+    if (rows.target.n_classes or 2) > 2:
+        raise ValueError(
+            f"HypothesisGenerator combines several splits for numbers and two classes, but y has "
+            f"{rows.target.n_classes} classes: leave out n_repeats and cv, or fit one class "
+            "against the rest."
+        )
     fitted = _one_a_split(generator, rows, rng)
     rngs = [check_random_state(each.random_state) for each in fitted]
     pipelines = [
@@ -135,6 +148,7 @@ def _splits(generator, rows, rng, rngs):
         splits = split_by(generator.cv, rows.X, rows.y, rows.groups, codes=codes, **known)
     for _, validation in splits:
         refuse_one_group(rows, validation, "a lower cv")
+        refuse_weightless(rows.take(validation))
     return splits
 
 

@@ -193,11 +193,12 @@ def _strata(units, y):
 
 
 def _refuse_one_sided(y, is_validation):
+    n_classes = int(y.max()) + 1
     counts = [
-        np.bincount(y[side].astype(int), minlength=2).min()
+        np.bincount(y[side].astype(int), minlength=n_classes)
         for side in (~is_validation, is_validation)
     ]
-    if min(counts) < 2:
+    if np.min(counts) < 2:
         raise ValueError(
             f"The rarer class of y has {np.bincount(y.astype(int)).min()} rows, too few to "
             "discover on some and test on others (two are needed on either side): pass more rows "

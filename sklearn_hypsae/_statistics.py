@@ -46,7 +46,9 @@ def presence(A, *, pairs=False):
     return np.sign(A) if pairs else (A > 0).astype(np.float64)
 
 
-def separation(present, y, *, groups=None, cov_type="nonrobust", intercept=True):
+def separation(
+    present, y, *, groups=None, cov_type="nonrobust", intercept=True, sample_weight=None
+):
     """Measure what one concept alone says about the target.
 
     The score is the least-squares slope of y on the annotation. For annotations in {0, 1}
@@ -71,6 +73,9 @@ def separation(present, y, *, groups=None, cov_type="nonrobust", intercept=True)
 
     intercept : bool, default=True
         False for pairs.
+
+    sample_weight : ndarray of shape (n_samples,), default=None
+        How much each row counts, with mean 1. Means and the slope are then weighted.
 
     Returns
     -------
@@ -99,13 +104,15 @@ def separation(present, y, *, groups=None, cov_type="nonrobust", intercept=True)
         groups=groups,
         cov_type=cov_type,
         intercept=intercept,
+        sample_weight=sample_weight,
     )
     score = float(fit.params[1])
     n_free = len(y) - 1 - intercept
     spread = float(np.sqrt(fit.result.ssr / n_free)) if n_free > 0 else 0.0
     standardised = score / spread if spread > 0 else np.nan
-    has_no_welch = groups is not None or not intercept
-    welch = np.nan if has_no_welch else _welch(present, y)
+    # Robust errors are what Welch's test is to groups and weights.
+    is_plain = groups is None and sample_weight is None and intercept
+    welch = _welch(present, y) if is_plain else np.nan
     return Separation(score, standardised, float(fit.pvalues[0]), welch)
 
 
@@ -124,8 +131,8 @@ class Separation(NamedTuple):
         Of the slope; for {0, 1} and nonrobust errors that of the pooled t-test.
 
     welch_pvalue : float
-        Of Welch's t-test, which does not take both variances for equal; NaN for pairs and with
-        groups, for which that test is not made.
+        Of Welch's t-test, which does not take both variances for equal; NaN for pairs, with
+        groups and with weights, for which that test is not made.
     """
 
     score: float

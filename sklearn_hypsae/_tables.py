@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
+from ._counts import n_hypotheses
+
 LATEX_ESCAPES = str.maketrans(
     {
         "\\": r"\textbackslash{}",
@@ -16,19 +18,21 @@ LATEX_ESCAPES = str.maketrans(
     }
 )
 # Line breaks in a wording would end a row of the table.
+TEXT = ("Class", "Hypothesis", "Note")
 MARKDOWN_ESCAPES = str.maketrans({"|": r"\|", "\n": " ", "\r": " "})
 
 
 class TablesMixin:
     """Tables for readers, for an estimator with ``hypotheses_``."""
 
-    def to_markdown(self, *, digits=2, only_significant=False):
+    def to_markdown(self, *, digits=None, only_significant=False):
         """Give the table of hypotheses as Markdown.
 
         Parameters
         ----------
-        digits : int, default=2
-            Decimals of effects and coefficients.
+        digits : int, default=None
+            Decimals of effects and coefficients. None: by the largest of them, 2 where it is
+            between 0.1 and 100.
 
         only_significant : bool, default=False
             Whether to leave out hypotheses that are not significant.
@@ -36,22 +40,24 @@ class TablesMixin:
         Returns
         -------
         table : str
-            One row a hypothesis, in the order of ``hypotheses_``: wording, separation score,
-            coefficient with its 95% interval, corrected p-value (with a star where significant),
-            prevalence and note.
+            One row a row of ``hypotheses_``, in their order: class (where there are more than
+            two), wording, separation score, coefficient (of two classes or more the odds ratio)
+            with its 95% interval, corrected p-value (with a star where significant), prevalence
+            and note.
         """
         cells = self._reader_cells(digits, only_significant)
-        rows = [list(cells.columns), ["---"] + ["---:"] * (cells.shape[1] - 2) + ["---"]]
+        rows = [list(cells.columns), ["---" if name in TEXT else "---:" for name in cells]]
         rows += [[cell.translate(MARKDOWN_ESCAPES) for cell in row] for row in cells.to_numpy()]
         return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
-    def to_latex(self, *, digits=2, only_significant=False):
+    def to_latex(self, *, digits=None, only_significant=False):
         """Give the table of hypotheses as LaTeX, for the package booktabs.
 
         Parameters
         ----------
-        digits : int, default=2
-            Decimals of effects and coefficients.
+        digits : int, default=None
+            Decimals of effects and coefficients. None: by the largest of them, 2 where it is
+            between 0.1 and 100.
 
         only_significant : bool, default=False
             Whether to leave out hypotheses that are not significant.
@@ -67,7 +73,8 @@ class TablesMixin:
             for row in [list(cells.columns), *cells.to_numpy()]
         ]
         head, *body = [row + r" \\" for row in rows]
-        columns = "p{0.35\\linewidth}" + "r" * (cells.shape[1] - 2) + "l"
+        alignments = {"Hypothesis": "p{0.35\\linewidth}", **dict.fromkeys(["Class", "Note"], "l")}
+        columns = "".join(alignments.get(name, "r") for name in cells)
         return "\n".join(
             [
                 rf"\begin{{tabular}}{{{columns}}}",
@@ -80,7 +87,7 @@ class TablesMixin:
             ]
         )
 
-    def sentences(self, *, subject="Texts", unit="", digits=2):
+    def sentences(self, *, subject="Texts", unit="", digits=None):
         """Say in one sentence what was found for each hypothesis about single texts.
 
         Parameters
@@ -91,8 +98,9 @@ class TablesMixin:
         unit : str, default=""
             What y is counted in: "stars". Not used for classification.
 
-        digits : int, default=2
-            Decimals of the effects.
+        digits : int, default=None
+            Decimals of the effects. None: by the largest of them, 2 where it is between 0.1 and
+            100.
 
         Returns
         -------
@@ -113,31 +121,37 @@ class TablesMixin:
         1.23 lower; corrected p < 0.001).
         """
         check_is_fitted(self)
+        table = self.hypotheses_
+        digits = _decimals(table) if digits is None else digits
         classes = getattr(self, "classes_", None)
-        others = ["hypotheses"] if len(self.hypotheses_) > 1 else []
+        others = ["hypotheses"] if n_hypotheses(table) > 1 else []
         others += ["covariates"] if len(getattr(self, "covariates_", ())) else []
         given = f" at equal other {' and '.join(others)}" if others else ""
         if getattr(self, "_pairs", False):
             given = f", against one to which it does not{',' if given else ''}{given}"
             classes = None if classes is None else ("the loser", "the winner")
         return [
-            _sentence(row, subject, unit, classes, digits, given)
-            for row in self.hypotheses_.to_dict("records")
+            _sentence(row, subject, unit, classes, digits, given, self._is_corrected())
+            for row in table.to_dict("records")
         ]
+
+    def _is_corrected(self):
+        return getattr(self, "_validator", self).correction != "none"
 
     def _reader_cells(self, digits, only_significant):
         check_is_fitted(self)
         table = self.hypotheses_
+        digits = _decimals(table) if digits is None else digits
         if only_significant:
             table = table[table["significant"]]
-        return pd.DataFrame(
+        has_classes = "odds_ratio" in table
+        effects = [_interval(row, digits) for row in table.to_dict("records")]
+        cells = pd.DataFrame(
             {
                 "Hypothesis": table["hypothesis"].astype(str),
                 "Separation": [_number(value, digits) for value in table["separation_score"]],
-                "Coefficient [95% CI]": [
-                    _interval(row, digits) for row in table.to_dict("records")
-                ],
-                "Corrected p": [
+                "Log-odds [95% CI]" if has_classes else "Coefficient [95% CI]": effects,
+                "Corrected p" if self._is_corrected() else "p": [
                     _pvalue(p) + ("*" if significant else "")
                     for p, significant in zip(
                         table["corrected_pval"], table["significant"], strict=True
@@ -148,6 +162,19 @@ class TablesMixin:
             },
             dtype=object,
         )
+        if has_classes:
+            cells.insert(3, "Odds ratio", [_number(value, digits) for value in table["odds_ratio"]])
+        if "class" in table:
+            cells.insert(0, "Class", table["class"].astype(str))
+        return cells
+
+
+def _decimals(table):
+    """Choose decimals that show two digits or more of the largest effect."""
+    effects = table[["separation_score", "regression_coef"]].abs().to_numpy()
+    largest = np.nanmax(effects, initial=0.0)
+    magnitude = int(np.floor(np.log10(largest))) if 0 < largest < np.inf else 0
+    return 1 - magnitude if magnitude < -1 else max(0, min(2, 3 - magnitude))
 
 
 def _number(value, digits):
@@ -177,15 +204,24 @@ def _percent(share):
     return "" if np.isnan(share) else f"{100 * share:.1f}%"
 
 
-def _sentence(row, subject, unit, classes, digits, given):
+def _sentence(row, subject, unit, classes, digits, given, is_corrected):
     whom = f"{subject} to which “{row['hypothesis']}” applies"
     if np.isnan(row["corrected_pval"]):
         return f"{whom} could not be compared ({row['note'].replace('untested: ', '')})."
     effect, interval = _effect(row, unit, classes, digits)
     p = _pvalue(row["corrected_pval"])
-    p = f"corrected p {'< 0.001' if p.startswith('<') else f'= {p}'}"
+    kind = "corrected " if is_corrected else ""
+    kind += "" if np.isnan(row.get("permutation_pval", np.nan)) else "permutation "
+    p = f"{kind}p {'< 0.001' if p.startswith('<') else f'= {p}'}"
     doubt = "" if row["significant"] else ", not significant"
     return f"{whom} {effect}{given} (95% CI {interval}; {p}{doubt})."
+
+
+def _outcome(row, classes):
+    """Name the class that the odds are of: a number or bool says nothing by itself."""
+    label = row.get("class", classes[1])
+    named = f"being {label}" if isinstance(label, str) else f"y = {label}"
+    return f"{named} rather than any other class" if "class" in row else named
 
 
 def _effect(row, unit, classes, digits):
@@ -193,8 +229,10 @@ def _effect(row, unit, classes, digits):
     names = ["regression_coef", "regression_coef_low", "regression_coef_high"]
     coefficient, low, high = (row[name] for name in names)
     if classes is not None:
-        ratio, low, high = (_number(float(np.exp(x)), digits) for x in (coefficient, low, high))
-        return f"have {ratio} times the odds of being {classes[1]}", f"{low} to {high}"
+        with np.errstate(over="ignore"):  # activations can be on a tiny scale
+            ratios = np.exp([coefficient, low, high])
+        ratio, low, high = (_number(value, digits) for value in ratios)
+        return f"have {ratio} times the odds of {_outcome(row, classes)}", f"{low} to {high}"
     unit = f" {unit}" if unit else ""
     side = "lower" if coefficient < 0 else "higher"
     score = f"score {_number(abs(coefficient), digits)}{unit} {side}"

@@ -28,6 +28,11 @@ class Target(NamedTuple):
     task: str
     classes: np.ndarray | None
 
+    @property
+    def n_classes(self):
+        """Number of classes; None for regression."""
+        return None if self.classes is None else len(self.classes)
+
 
 def check_target(y, *, task="auto", n_samples=None, caller, max_classes=2):
     """Check a target and turn it into numbers.
@@ -120,6 +125,63 @@ def checked_values(y, *, n_samples, caller):
     return y
 
 
+def targets_of(values, n_classes):
+    """Give y itself, or with more than two classes one target for each against the rest.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_samples,)
+        Numbers; with classes, those of the classes.
+
+    n_classes : int or None
+        None: a regression.
+
+    Returns
+    -------
+    targets : list of ndarray of shape (n_samples,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_hypsae._targets import targets_of
+    >>> targets_of(np.array([0.0, 2.0, 1.0, 2.0]), 3)[2]
+    array([0., 1., 0., 1.])
+    """
+    if n_classes is None or n_classes == 2:
+        return [values]
+    return [(values == k).astype(np.float64) for k in range(n_classes)]
+
+
+def check_class_sizes(target, *, n_needed, caller):
+    """Refuse classes with too few rows.
+
+    Parameters
+    ----------
+    target : Target
+
+    n_needed : int
+        Fewest rows of a class.
+
+    caller : str
+        Class that asks, named in errors.
+
+    Raises
+    ------
+    ValueError
+        If a class has fewer rows.
+    """
+    if target.classes is None:
+        return
+    sizes = np.bincount(target.values.astype(int), minlength=len(target.classes))
+    if sizes.min() < n_needed:
+        rarest = np.asarray(target.classes[sizes.argmin()]).item()
+        raise ValueError(
+            f"{caller} needs {n_needed} rows of every class, to discover on some and test on "
+            f"others, but class {rarest!r} of y has {sizes.min()}: pass more rows of it, or leave "
+            "it out."
+        )
+
+
 def check_groups(groups, *, n_samples, caller):
     """Check which rows belong together.
 
@@ -165,6 +227,54 @@ def check_groups(groups, *, n_samples, caller):
             "standard error can be had between groups; pass groups=None if rows are independent."
         )
     return codes
+
+
+def check_weights(sample_weight, *, n_samples, caller):
+    """Check how much each row counts.
+
+    Parameters
+    ----------
+    sample_weight : array-like of shape (n_samples,) or None
+
+    n_samples : int
+        Number of rows.
+
+    caller : str
+        Class that asks, named in errors.
+
+    Returns
+    -------
+    weights : ndarray of shape (n_samples,), dtype=float64, or None
+
+    Raises
+    ------
+    ValueError
+        If there is not one weight a row, or one is missing, infinite or below 0, or all are 0.
+    """
+    if sample_weight is None:
+        return None
+    try:
+        weights = np.asarray(sample_weight, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{caller} takes numbers as sample_weight: pass one a row.") from None
+    if weights.shape != (n_samples,):
+        raise ValueError(
+            f"{caller} got {n_samples} rows in X but sample_weight of shape {weights.shape}: pass "
+            "one number a row."
+        )
+    for kind, wrong in {
+        "missing or infinite": ~np.isfinite(weights),
+        "negative": np.isfinite(weights) & (weights < 0),
+    }.items():
+        if wrong.any():
+            raise ValueError(
+                f"{caller} found {kind} values in sample_weight in {wrong.sum()} of {n_samples} "
+                f"rows, first at position {np.argmax(wrong)}: weights are numbers from 0 up, and 0 "
+                "leaves a row out."
+            )
+    if not weights.any():
+        raise ValueError(f"{caller} got a sample_weight of zero for every row, so none is left.")
+    return weights
 
 
 def _without_pandas_types(y):

@@ -6,14 +6,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ._targets import check_groups
+from ._targets import check_groups, check_weights
 from ._texts import FIT_ROWS_ATTR
 
 CALLER = "HypothesisValidator"
 
 
 class Rows(NamedTuple):
-    """Rows without a missing annotation.
+    """Rows without a missing annotation, and with a weight above 0.
 
     Attributes
     ----------
@@ -36,6 +36,9 @@ class Rows(NamedTuple):
 
     pairs : bool
         Whether a row is two texts, and everything in it the first less the second.
+
+    sample_weight : ndarray of shape (n_rows,) or None
+        With mean 1; None where all rows count alike.
     """
 
     A: np.ndarray
@@ -45,6 +48,13 @@ class Rows(NamedTuple):
     n_dropped: int
     covariates: pd.DataFrame
     pairs: bool
+    sample_weight: np.ndarray | None = None
+
+    def mean(self, values):
+        """Average over the rows, by their weights."""
+        if self.sample_weight is None:
+            return values.mean(axis=0)
+        return self.sample_weight @ values / len(values)
 
     @property
     def design(self):
@@ -56,20 +66,24 @@ class Rows(NamedTuple):
         return np.column_stack([self.covariates.to_numpy(), self.A])
 
 
-def complete_rows(annotations, y, groups=None, covariates=None, *, pairs=False):
-    """Choose the rows without NaN, and the columns with any annotation.
+def complete_rows(
+    annotations, target, groups=None, covariates=None, *, pairs=False, sample_weight=None
+):
+    """Choose the rows without NaN that count, and the columns with any annotation.
 
     Parameters
     ----------
     annotations : ndarray of shape (n_samples, n_hypotheses)
 
-    y : ndarray of shape (n_samples,)
+    target : Target
 
     groups : array-like of shape (n_samples,), default=None
 
     covariates : DataFrame of shape (n_samples, n_covariates), default=None
 
     pairs : bool, default=False
+
+    sample_weight : array-like of shape (n_samples,), default=None
 
     Returns
     -------
@@ -78,23 +92,26 @@ def complete_rows(annotations, y, groups=None, covariates=None, *, pairs=False):
     Raises
     ------
     ValueError
-        If nothing is left to test, or to test it on, or the groups are of no use.
+        If nothing is left to test, or to test it on, or the groups or weights are of no use.
     """
+    y = target.values
     codes = check_groups(groups, n_samples=len(y), caller=CALLER)
+    weights = check_weights(sample_weight, n_samples=len(y), caller=CALLER)
+    counts = np.ones(len(y), bool) if weights is None else weights > 0
     unknown = np.isnan(annotations)
-    is_annotated = ~unknown.all(axis=0)
-    complete = ~unknown[:, is_annotated].any(axis=1)
-    _refuse_nothing_left(is_annotated, complete, y, pairs)
-    n_dropped = int(np.sum(~complete))
-    if n_dropped > len(y) / 2:
+    is_annotated = ~unknown[counts].all(axis=0)
+    complete = counts & ~unknown[:, is_annotated].any(axis=1)
+    _refuse_nothing_left(is_annotated, complete, target, pairs)
+    n_dropped = int(np.sum(counts & ~complete))
+    if n_dropped > counts.sum() / 2:
         warnings.warn(
-            f"{n_dropped} of {len(y)} rows have a NaN among their annotations and are dropped: "
-            "the rest may not stand for all.",
+            f"{n_dropped} of {counts.sum()} rows have a NaN among their annotations and are "
+            "dropped: the rest may not stand for all.",
             UserWarning,
             stacklevel=3,
         )
     if codes is not None:
-        codes = check_groups(codes[complete], n_samples=len(y) - n_dropped, caller=CALLER)
+        codes = check_groups(codes[complete], n_samples=complete.sum(), caller=CALLER)
     kept = annotations[complete][:, is_annotated]
     covariates = pd.DataFrame(index=range(len(y))) if covariates is None else covariates
     return Rows(
@@ -105,10 +122,20 @@ def complete_rows(annotations, y, groups=None, covariates=None, *, pairs=False):
         n_dropped,
         covariates[complete],
         pairs,
+        _relative(weights, complete),
     )
 
 
-def _refuse_nothing_left(is_annotated, complete, y, pairs):
+def _relative(weights, complete):
+    """Scale weights to mean 1: only their ratios matter, and equal ones are none."""
+    if weights is None or np.ptp(weights[complete]) == 0:
+        return None
+    weights = weights[complete] / weights[complete].max()
+    return weights / weights.mean()
+
+
+def _refuse_nothing_left(is_annotated, complete, target, pairs):
+    y = target.values
     if not is_annotated.any():
         raise ValueError(
             f"{CALLER} has nothing to test: every annotation in X is NaN, so no row was "
@@ -119,11 +146,18 @@ def _refuse_nothing_left(is_annotated, complete, y, pairs):
             f"{CALLER} has nothing to test: each of the {len(y)} rows of X has a NaN, and rows "
             "with a NaN are dropped; annotate again or drop the worst columns."
         )
+    if target.classes is not None and len(target.classes) > 2:
+        left = np.bincount(y[complete].astype(int), minlength=len(target.classes))
+        if not left.all():
+            raise ValueError(
+                f"{CALLER} has no row of class {str(target.classes[left.argmin()])!r} left once "
+                "rows with a NaN in X or a weight of 0 are dropped: leave that class out of y too."
+            )
     # Of pairs, the winner may always come first.
     if np.ptp(y[complete]) == 0 and not pairs:
         raise ValueError(
             f"{CALLER} cannot test anything: y has one class or value only in the "
-            f"{complete.sum()} of {len(y)} rows that have no NaN in X."
+            f"{complete.sum()} of {len(y)} rows that have no NaN in X and a weight above 0."
         )
 
 

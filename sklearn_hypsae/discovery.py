@@ -113,7 +113,10 @@ class HypothesisGenerator(NewRowsMixin, TablesMixin, TransformerMixin, BaseEstim
         Positions of the rows in X that found and that tested the hypotheses. Only with a single
         split.
 
-    classes_ : ndarray of shape (2,)
+    multinomial_ : DataFrame of shape (n_hypotheses, 5)
+        Joint tests over all classes, see :class:`HypothesisValidator`; only with more than two.
+
+    classes_ : ndarray of shape (n_classes,)
         Labels in sorted order; only for classification.
 
     See Also
@@ -181,7 +184,7 @@ class HypothesisGenerator(NewRowsMixin, TablesMixin, TransformerMixin, BaseEstim
         self.cv = cv
 
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, groups=None, *, covariates=None):
+    def fit(self, X, y, groups=None, *, covariates=None, sample_weight=None):
         """Split the rows, discover hypotheses on one part and test them on the other.
 
         Parameters
@@ -191,8 +194,10 @@ class HypothesisGenerator(NewRowsMixin, TablesMixin, TransformerMixin, BaseEstim
             embeddings, a frame whose index is the texts.
 
         y : array-like of shape (n_samples,)
-            Target: numbers, or two classes. For pairs 1 where the first text wins and 0 (or -1)
-            where the second does, or a number that says by how much the first is ahead.
+            Target: numbers, or two classes or more. Three or more that are numbers are classes
+            where the task of the validator is "classification". For pairs 1 where the first text
+            wins and 0 (or -1) where the second does, or a number that says by how much the first
+            is ahead.
 
         groups : array-like of shape (n_samples,), default=None
             Rows that belong together (chunks of one document, reviews by one author). They
@@ -203,6 +208,10 @@ class HypothesisGenerator(NewRowsMixin, TablesMixin, TransformerMixin, BaseEstim
             What else may explain y: hypotheses are tested given it, on the validation rows;
             discovery does not see it. See :meth:`HypothesisValidator.fit`.
 
+        sample_weight : array-like of shape (n_samples,), default=None
+            How many texts each row stands for, in the tests and scores; discovery does not weigh
+            its rows. See :meth:`HypothesisValidator.fit`.
+
         Returns
         -------
         self : HypothesisGenerator
@@ -210,12 +219,14 @@ class HypothesisGenerator(NewRowsMixin, TablesMixin, TransformerMixin, BaseEstim
         Raises
         ------
         ValueError
-            If texts, target, groups, covariates or a step's parameters cannot work; said before
-            any embedding or training.
+            If texts, target, groups, covariates, weights or a step's parameters cannot work;
+            said before any embedding or training.
         """
         rng = check_random_state(self.random_state)
         pipeline = seeded_pipeline(self.pipeline, rng)
-        rows = checked_rows(X, y, pipeline, groups=groups, covariates=covariates)
+        rows = checked_rows(
+            X, y, pipeline, groups=groups, covariates=covariates, sample_weight=sample_weight
+        )
         settle_task(pipeline, rows.target.task)
         self._pairs = rows.are_pairs
         if self._pairs:
@@ -251,20 +262,21 @@ class HypothesisGenerator(NewRowsMixin, TablesMixin, TransformerMixin, BaseEstim
     def _test(self, rows, discovery):
         """Annotate the rows held out and fit the validator on them."""
         annotations = annotate_neurons(discovery.parts, discovery.neurons_held_out, rows.X)
-        validator = self._validator.fit(
-            annotations, rows.y, groups=rows.groups, covariates=rows.covariates
-        )
+        options = {"groups": rows.groups, "sample_weight": rows.sample_weight}
+        validator = self._validator.fit(annotations, rows.y, covariates=rows.covariates, **options)
         self.hypotheses_ = validator.hypotheses_
         self.covariates_ = validator.covariates_
         self.metrics_ = dict(validator.metrics_)
         if hasattr(validator, "classes_"):
             self.classes_ = validator.classes_
+        if hasattr(validator, "multinomial_"):
+            self.multinomial_ = validator.multinomial_
         unadjusted = self.metrics_
         if rows.covariates is not None:
             with warnings.catch_warnings():
                 # Whatever is wrong with these rows was said above.
                 warnings.simplefilter("ignore")
-                unadjusted = clone(validator).fit(annotations, rows.y, groups=rows.groups).metrics_
+                unadjusted = clone(validator).fit(annotations, rows.y, **options).metrics_
         self.metrics_["share_of_ceiling"] = share_of_ceiling(unadjusted, self.signal_)
 
     def _set_input_features(self, X):

@@ -1,5 +1,6 @@
 """Step four: put each neuron into words, and annotate texts with those words."""
 
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -412,7 +413,9 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
     def _describe_by_keyphrases(self, activations, texts, y):
         target = None
         if y is not None:
-            check = check_pair_target if texts.ndim == 2 else check_target
+            check = (
+                check_pair_target if texts.ndim == 2 else partial(check_target, max_classes=None)
+            )
             target = check(y, n_samples=len(texts), caller=type(self).__name__)
         rows = keyphrase_rows(texts, activations, target)
         warn_undescribed(self, activations.shape[1], rows)

@@ -14,7 +14,7 @@ from ._forward_selection import forward_scores, mrmr_scores, target_columns
 from ._pairs import check_pair_target, mirrored
 from ._ranking import correlation_scores, lasso_scores, separation_scores
 from ._sklearn import Interval, StrOptions, fit_context
-from ._targets import check_target
+from ._targets import check_target, targets_of
 from ._texts import has_pair_index, like_input, mark_fit_rows, refuse_texts
 
 # Methods that choose neurons one after another, and so bring their own order.
@@ -60,9 +60,13 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
 
         "forward" and "mrmr" never keep a copy of a chosen neuron (or, "forward", a linear
         combination of them), and "forward" stops where nothing more can be explained: fewer
-        than ``n_select`` are then kept, with a warning. They alone take y with more than two
-        classes: each class against the rest is one standardised column, and explained shares
-        (squared correlations, for "mrmr") are averaged over the columns.
+        than ``n_select`` are then kept, with a warning.
+
+        With more than two classes each one against the rest is a target of 0 and 1. "forward"
+        and "mrmr" average explained shares (squared correlations, for "mrmr") over the
+        standardised targets; the other methods score a neuron for each target and take the
+        score that is largest in magnitude. "balanced_correlation" then takes the classes in
+        turn.
 
     n_top_activating : int, default=100
         Rows that count as the top, for "separation_score". Where fewer fire, all that fire.
@@ -202,10 +206,10 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
             Activations.
 
         y : array-like of shape (n_samples,)
-            Target: numbers, or two classes; more only with "forward" and "mrmr". Of pairs of
-            texts (the index of X is "text_a" and "text_b"), which text wins or by how much, as
-            for :class:`HypothesisValidator`; all scores, a callable's too, are then of every
-            pair both ways round, so that it does not matter which text comes first.
+            Target: numbers, or classes. Of pairs of texts (the index of X is "text_a" and
+            "text_b"), which text wins or by how much, as for :class:`HypothesisValidator`; all
+            scores, a callable's too, are then of every pair both ways round, so that it does not
+            matter which text comes first.
 
         Returns
         -------
@@ -221,13 +225,12 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
         if has_pair_index(X):
             activations, target = self._both_ways_round(activations, y)
         else:
-            max_classes = None if self._is_stepwise() else 2
             target = check_target(
                 y,
                 task=self.task,
                 n_samples=n_samples,
                 caller=type(self).__name__,
-                max_classes=max_classes,
+                max_classes=None,
             )
         varies = _varies(activations)
         if not varies.any():
@@ -239,8 +242,8 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
         if self._is_stepwise():
             self.scores_, order = self._choose_stepwise(activations, target)
         else:
-            self.scores_ = self._score(activations, target.values)
-            order = self._strongest(varies)
+            self.scores_, kinds = self._score_alone(activations, target)
+            order = self._strongest(varies, kinds)
         self.redundant_ = {}
         if not self._accounts_for_others() and self.max_correlation < 1:
             order, self.redundant_ = distinct_neurons(
@@ -310,30 +313,43 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
         return self._is_stepwise() or self.method == "lasso"
 
     def _choose_stepwise(self, activations, target):
-        n_classes = None if target.classes is None else len(target.classes)
-        targets = target_columns(target.values, n_classes)
+        targets = target_columns(target.values, target.n_classes)
         scores, order = STEPWISE[self.method](activations, targets, n_select=self.n_select)
         self.n_iter_ = len(order)
         return scores, order
 
-    def _score(self, activations, y):
+    def _score_alone(self, activations, target):
+        """Score each neuron; with several classes for the one it goes with most strongly.
+
+        Also give what kind of neuron it is: its direction, or the number of that class.
+        """
         self.n_iter_ = 1
+        targets = targets_of(target.values, target.n_classes)
+        scores = np.array([self._score(activations, y) for y in targets])
+        # A score that is not a number is no score; where all are, argmax gives the first.
+        best = np.argmax(np.nan_to_num(np.abs(scores), nan=-1.0), axis=0)
+        scores = np.take_along_axis(scores, best[None], axis=0)[0]
+        if self.method == "separation_score":
+            self._warn_few_firing(scores, np.asarray((activations > 0).sum(axis=0)).ravel())
+        return scores, np.sign(scores) if len(targets) == 1 else best
+
+    def _score(self, activations, y):
         if callable(self.method):
             return self._check_scores(self.method(activations, y), activations.shape[1])
         if self.method == "lasso":
-            scores, self.n_iter_ = lasso_scores(
+            scores, n_iter = lasso_scores(
                 activations, y, n_select=self.n_select, alpha=self.alpha, max_iter=self.max_iter
             )
+            self.n_iter_ = max(self.n_iter_, n_iter)
             return scores
         if self.method == "separation_score":
-            scores, n_firing = separation_scores(
+            scores, _ = separation_scores(
                 activations,
                 y,
                 n_top_activating=self.n_top_activating,
                 n_zero_activating=self.n_zero_activating,
                 rng=check_random_state(self.random_state),
             )
-            self._warn_few_firing(scores, n_firing)
             return scores
         return correlation_scores(activations, y)
 
@@ -359,14 +375,14 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
                 stacklevel=5,
             )
 
-    def _strongest(self, varies):
+    def _strongest(self, varies, kinds):
         """Rank the neurons that vary and have a score."""
         # A lasso coefficient of zero is not a weak score: the neuron is not in the model.
         usable = varies & ((self.scores_ != 0) | (self.method != "lasso"))
         strength = np.where(usable & ~np.isnan(self.scores_), np.abs(self.scores_), -1.0)
         order = np.argsort(-strength, kind="stable")
         if self.method == "balanced_correlation":
-            order = _signs_in_turn(order, self.scores_)
+            order = _in_turn(order, np.where(self.scores_ == 0, np.nan, kinds))
         return order[: np.count_nonzero(strength >= 0)]
 
     def _kept(self, order):
@@ -416,12 +432,12 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
         return tags
 
 
-def _signs_in_turn(order, scores):
-    """Merge the strongest neurons of either sign in turn; scores of zero come last."""
-    signs = np.sign(scores[order])
+def _in_turn(order, kinds):
+    """Merge the strongest neurons of each kind in turn; those of no kind (NaN) come last."""
+    kinds = kinds[order]
     rank = np.full(len(order), len(order))
-    for sign in (1, -1):
-        rank[signs == sign] = np.arange(np.count_nonzero(signs == sign))
+    for kind in np.unique(kinds[~np.isnan(kinds)]):
+        rank[kinds == kind] = np.arange(np.count_nonzero(kinds == kind))
     return order[np.argsort(rank, kind="stable")]
 
 

@@ -1,48 +1,39 @@
 """Step five: test the hypotheses, all at once, on rows that discovery has not seen."""
 
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
-import pandas as pd
 from scipy.sparse import issparse
-from scipy.special import expit
 from sklearn.base import BaseEstimator
 from sklearn.feature_selection import SelectorMixin
-from sklearn.metrics import r2_score, roc_auc_score
-from sklearn.utils import ClassifierTags, RegressorTags, check_random_state, column_or_1d
-from sklearn.utils.metaestimators import available_if
+from sklearn.utils import ClassifierTags, RegressorTags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ._counts import counts, of_any_class
 from ._covariates import covariate_frame
-from ._cross_fitting import Predictor, scores
-from ._hypothesis_table import coefficient_table, correct, tabulate
-from ._pairs import check_pair_target, mirrored, rows_are_pairs
+from ._cross_fitting import scores
+from ._hypothesis_table import correct, covariate_table, stack_classes, tabulate, warn_misleading
+from ._multinomial import fit_multinomial, joint_tests
+from ._pairs import check_pair_target, rows_are_pairs
+from ._predictions import PredictionsMixin
+from ._predictor import fit_predictors
 from ._regression import COV_TYPES
 from ._sklearn import Interval, StrOptions, fit_context
 from ._statistics import CORRECTIONS
 from ._tables import TablesMixin
-from ._targets import check_target
+from ._targets import check_target, targets_of
 from ._texts import like_input
 from ._validation_rows import complete_rows, rows_chose_hypotheses
 
 
-def _is_classification(validator):
-    """Say whether predict_proba exists: known from the task, or once fitted."""
-    if validator.task == "auto":
-        check_is_fitted(validator)
-        if validator.task_ == "classification":
-            return True
-    elif validator.task == "classification":
-        return True
-    raise AttributeError("predict_proba is for classification; this task is regression.")
-
-
-class HypothesisValidator(TablesMixin, SelectorMixin, BaseEstimator):
+class HypothesisValidator(TablesMixin, PredictionsMixin, SelectorMixin, BaseEstimator):
     """Test hypotheses: effect, p-value and joint prediction of the target.
 
     One multivariate regression of y on all annotations (least squares, or logistic for a binary
     y) gives each hypothesis a coefficient and a p-value given all the others; the separation
-    score is what it says alone.
+    score is what it says alone. With more than two classes there is one such regression, and
+    one table, for each class against the rest.
 
     p-values mean something only on rows that did not choose the hypotheses:
     :class:`~sklearn_hypsae.HypothesisGenerator` keeps such rows apart. Where fit can tell that
@@ -52,7 +43,8 @@ class HypothesisValidator(TablesMixin, SelectorMixin, BaseEstimator):
     ----------
     task : {"auto", "classification", "regression"}, default="auto"
         Kind of target. "auto" takes two distinct values or a non-numeric y for classification
-        and everything else for regression. scikit-learn's tags say classifier or regressor for
+        and everything else for regression: set "classification" for three or more classes that
+        are numbers. scikit-learn's tags say classifier or regressor for
         an explicit task, and for "auto" once fitted: set "classification" to have
         cross-validation stratify its folds.
 
@@ -60,16 +52,18 @@ class HypothesisValidator(TablesMixin, SelectorMixin, BaseEstimator):
         A hypothesis is significant where its corrected p-value is at most this.
 
     correction : {"bonferroni", "holm", "fdr_bh", "fdr_by", "none"}, default="bonferroni"
-        How p-values are corrected for the number of hypotheses. Untested hypotheses count.
+        How p-values are corrected for the number of hypotheses (times the number of classes,
+        where there are more than two). Untested hypotheses count.
 
     cov_type : {"auto", "nonrobust", "HC0", "HC1", "HC2", "HC3", "cluster"}, default="auto"
         How standard errors are estimated, for the regression and for separation. "auto" is
-        "cluster" where groups are given, else "nonrobust". For a logistic regression
+        "cluster" where groups are given, "HC1" where rows are weighted, else "nonrobust". For a
+        logistic regression
         statsmodels gives HC0 for all of HC0 to HC3.
 
     n_permutations : int, default=9999
         Permutations for p-values where those of the regression mislead (see Notes). 0: none are
-        made, and the regression's p-values decide.
+        made, the regression's p-values decide, and a warning and the table say which mislead.
 
     random_state : int, RandomState instance or None, default=0
         Draws the permutations and the folds of the cross-fitted score. The default gives the
@@ -78,15 +72,18 @@ class HypothesisValidator(TablesMixin, SelectorMixin, BaseEstimator):
     Attributes
     ----------
     hypotheses_ : DataFrame of shape (n_hypotheses, n_statistics)
-        One row a column of X, in the same order.
+        One row a column of X, in the same order; with more than two classes a block of such
+        rows for each class, in the order of ``classes_``. Wordings and notes are str,
+        ``significant`` is bool, ``n_present`` int64, all else float64.
 
+        - class : the class that is told from the rest; only with more than two.
         - hypothesis : its wording, the name of the column.
         - separation_score : mean of y with the concept less mean without it. For pairs, see
           Notes.
         - standardised_effect : the same in standard deviations of y (Cohen's d).
         - separation_pvalue : of the pooled t-test of that difference.
-        - welch_pvalue : of Welch's t-test, for variances that differ; NaN with groups and for
-          pairs.
+        - welch_pvalue : of Welch's t-test, for variances that differ; NaN with groups, with
+          weights and for pairs.
         - regression_coef : coefficient in the joint regression; log-odds for classification.
         - regression_coef_low, regression_coef_high : its 95% confidence interval.
         - odds_ratio : exp(regression_coef); only for classification.
@@ -101,14 +98,24 @@ class HypothesisValidator(TablesMixin, SelectorMixin, BaseEstimator):
         - n_present : number of such rows.
         - note : why a hypothesis is not tested, or how its p-value came about; else empty.
 
+    multinomial_ : DataFrame of shape (n_hypotheses, 5)
+        Only with more than two classes: whether a hypothesis says anything about any of them,
+        by a Wald test in one multinomial regression (statsmodels' MNLogit): hypothesis,
+        statistic (chi², or F with robust errors), df, pvalue, corrected_pval (for the number
+        of hypotheses). All NaN where the annotations separate classes, since no finite fit
+        exists then, and where rows are weighted, which MNLogit cannot do.
+
     metrics_ : dict
         - auc or r2 : of the regression on the very rows it was fitted on, as the paper
-          reports it. It flatters: with 20 columns of noise and 640 rows the AUC is .60.
+          reports it. It flatters: with 20 columns of noise and 640 rows the AUC is .60. Of
+          more than two classes the mean over each against the rest.
         - auc_cv or r2_cv : the same cross-fitted over five folds; the one to quote.
         - auc_cv_ci or r2_cv_ci : its 95% bootstrap interval (low, high), over rows or groups.
         - auc_cv_covariates or r2_cv_covariates : cross-fitted, of the covariates alone; only
           where there are any.
-        - n_significant, n_hypotheses, n_tested : counts of hypotheses.
+        - n_significant, n_hypotheses, n_tested : counts of hypotheses; significant or tested
+          for any class, where there are more than two.
+        - n_tests : tests over all classes; only with more than two.
         - p_threshold : the largest p-value that is significant; None where that depends on the
           other p-values (holm, fdr_bh, fdr_by).
         - n_rows, n_rows_dropped : rows used, and rows left out because of a NaN.
@@ -121,18 +128,18 @@ class HypothesisValidator(TablesMixin, SelectorMixin, BaseEstimator):
         Of the joint regression, for its summary and diagnostics. Its columns are the intercept,
         the covariates and the columns of X, less those left out. Under separation it is the
         weighted binomial fit equivalent to the penalised one: take p-values from
-        ``hypotheses_``.
+        ``hypotheses_``. With more than two classes the multinomial fit, None where there is none.
 
     covariates_ : DataFrame of shape (n_covariates, n_statistics)
         Coefficients of the covariates, as for the hypotheses; empty without covariates.
 
-    intercept_ : float
+    intercept_ : float, or ndarray of shape (n_classes,)
         Intercept of the regression; covariates are held at their means.
 
-    coef_ : ndarray of shape (n_hypotheses,)
-        Coefficients; 0 for columns left out.
+    coef_ : ndarray of shape (n_hypotheses,), or (n_classes, n_hypotheses)
+        Coefficients; 0 for columns left out. One row a class where there are more than two.
 
-    classes_ : ndarray of shape (2,)
+    classes_ : ndarray of shape (n_classes,)
         The labels in sorted order; classification only.
 
     task_ : {"classification", "regression"}
@@ -172,6 +179,12 @@ class HypothesisValidator(TablesMixin, SelectorMixin, BaseEstimator):
 
     With groups, standard errors are cluster-robust, for the regression and for separation.
 
+    Weights are those of surveys (inverse probabilities of being sampled): a row of weight 2
+    stands for twice as many texts and is still one observation, so only the ratios of weights
+    matter, and standard errors are robust, as Stata's ``pweight`` has it and Solon, Haider and
+    Wooldridge advise. Means, separation, prevalence, coefficients and scores are weighted,
+    n_present is not. Equal weights are none. To weigh by counts, repeat the rows.
+
     With covariates, coefficients and their p-values are given the covariates, separation is
     not. Both auc and r2 are then of hypotheses and covariates together, and predictions hold the
     covariates at their means.
@@ -187,6 +200,8 @@ class HypothesisValidator(TablesMixin, SelectorMixin, BaseEstimator):
     Generation", arXiv 2502.04382.
     Bradley and Terry (1952), "Rank analysis of incomplete block designs. I. The method of
     paired comparisons", Biometrika 39(3/4).
+    Solon, Haider and Wooldridge (2015), "What are we weighting for?", Journal of Human
+    Resources 50(2).
     Heinze and Schemper (2002), "A solution to the problem of separation in logistic
     regression", Statistics in Medicine 21(16).
 
@@ -236,7 +251,7 @@ class HypothesisValidator(TablesMixin, SelectorMixin, BaseEstimator):
         self.random_state = random_state
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, groups=None, *, covariates=None):
+    def fit(self, X, y, groups=None, *, covariates=None, sample_weight=None):
         """Test every column of X against y.
 
         Parameters
@@ -245,7 +260,7 @@ class HypothesisValidator(TablesMixin, SelectorMixin, BaseEstimator):
             Annotations or activations; NaN where unknown.
 
         y : array-like of shape (n_samples,)
-            Target: numbers, or two classes.
+            Target: numbers, or two classes or more.
 
         groups : array-like of shape (n_samples,), default=None
             Rows of one group (chunks of a document, texts of an author) depend on each other.
@@ -256,6 +271,9 @@ class HypothesisValidator(TablesMixin, SelectorMixin, BaseEstimator):
             become one indicator a category. Names stand for what is made from the texts in the
             index of X: "n_words", "log_n_words", "n_characters".
 
+        sample_weight : array-like of shape (n_samples,), default=None
+            How many texts each row stands for, from 0 up; 0 leaves the row out (see Notes).
+
         Returns
         -------
         self : HypothesisValidator
@@ -263,33 +281,37 @@ class HypothesisValidator(TablesMixin, SelectorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If nothing is annotated, no row is complete, lengths differ, or y is constant or has
-            missing values.
+            If nothing is annotated, no row is complete, lengths differ, y is constant or has
+            missing values, a class has no row left, or weights are no weights.
         """
         annotations = self._validate(X, reset=True)
         self._pairs = rows_are_pairs(X, annotations)
-        check = check_pair_target if self._pairs else check_target
+        check = check_pair_target if self._pairs else partial(check_target, max_classes=None)
         target = check(y, task=self.task, n_samples=len(annotations), caller=type(self).__name__)
         if covariates is not None:
             covariates = covariate_frame(covariates, X)
-        rows = complete_rows(annotations, target.values, groups, covariates, pairs=self._pairs)
+        rows = complete_rows(
+            annotations, target, groups, covariates, pairs=self._pairs, sample_weight=sample_weight
+        )
         in_sample = rows_chose_hypotheses(X)
-        cov_type = self._resolve_cov_type(rows.groups)
+        cov_type = self._resolve_cov_type(rows)
         random_state = check_random_state(self.random_state)
         self._set_task(target)
-        predictor = Predictor(
+        predictors = fit_predictors(
             rows.design,
             rows.y,
-            classification=self.task_ == "classification",
+            n_classes=self._n_classes(),
             groups=rows.groups,
             cov_type=cov_type,
             intercept=not self._pairs,
+            sample_weight=rows.sample_weight,
         )
-        self._set_regression(predictor, rows)
-        self.hypotheses_ = self._tabulate(predictor, rows, cov_type, random_state)
+        self._set_regression(predictors, rows)
+        self.hypotheses_ = self._tabulate(predictors, rows, cov_type, random_state)
+        self._set_multinomial(predictors, rows, cov_type)
         self.metrics_ = {
-            **scores(predictor, rows, random_state),
-            **self._counts(rows),
+            **scores(predictors, rows, self._n_classes(), random_state),
+            **counts(self.hypotheses_, rows, alpha=self.alpha, correction=self.correction),
             "cov_type": cov_type,
             "in_sample": in_sample,
         }
@@ -314,153 +336,71 @@ class HypothesisValidator(TablesMixin, SelectorMixin, BaseEstimator):
         elif hasattr(self, "classes_"):
             del self.classes_
 
-    def _resolve_cov_type(self, groups):
+    def _resolve_cov_type(self, rows):
         if self.cov_type == "auto":
-            return "nonrobust" if groups is None else "cluster"
-        if self.cov_type == "cluster" and groups is None:
+            of_rows = "nonrobust" if rows.sample_weight is None else "HC1"
+            return of_rows if rows.groups is None else "cluster"
+        if self.cov_type == "cluster" and rows.groups is None:
             raise ValueError(
                 'HypothesisValidator(cov_type="cluster") needs to know which rows belong '
                 "together: pass groups= to fit."
             )
         return self.cov_type
 
-    def _set_regression(self, predictor, rows):
-        regression = predictor.regression
-        coefficients = np.zeros(rows.design.shape[1])
-        coefficients[predictor.kept] = regression.params[1:]
-        of_covariates, of_annotations = np.split(coefficients, [rows.covariates.shape[1]])
-        self.coef_ = np.zeros(self.n_features_in_)
-        self.coef_[rows.annotated] = of_annotations
+    def _set_regression(self, predictors, rows):
+        n_covariates, is_multiclass = rows.covariates.shape[1], len(predictors) > 1
+        coefficients = np.array([p.coefficients(rows.design.shape[1]) for p in predictors])
         # Two texts are alike where nothing is known.
         usual = 0.0 if self._pairs else 1.0
-        held = usual * rows.covariates.mean().to_numpy() @ of_covariates
-        self.intercept_ = float(regression.params[0] + held)
-        self.covariates_ = coefficient_table(predictor, rows.design.shape[1]).head(
-            len(of_covariates)
+        held = usual * coefficients[:, :n_covariates] @ rows.mean(rows.covariates.to_numpy())
+        intercepts = np.array([p.intercept for p in predictors]) + held
+        coef = np.zeros((len(predictors), self.n_features_in_))
+        coef[:, rows.annotated] = coefficients[:, n_covariates:]
+        self.coef_ = coef if is_multiclass else coef[0]
+        self.intercept_ = intercepts if is_multiclass else float(intercepts[0])
+        self.covariates_ = stack_classes(
+            [covariate_table(p, rows) for p in predictors], self._tested_classes()
         )
-        self.covariates_.insert(0, "covariate", rows.covariates.columns)
-        self.result_ = regression.result
         self._means = np.zeros(self.n_features_in_)
-        self._means[rows.annotated] = usual * rows.A.mean(axis=0)
+        self._means[rows.annotated] = usual * rows.mean(rows.A)
 
-    def _tabulate(self, predictor, rows, cov_type, random_state):
-        names = self._names()
-        table = tabulate(
-            predictor,
-            rows,
-            [names[j] for j in rows.annotated],
-            cov_type=cov_type,
-            n_permutations=self.n_permutations,
-            random_state=random_state,
+    def _set_multinomial(self, predictors, rows, cov_type):
+        """Keep the joint regression of all classes: with two, that is the only one there is."""
+        if len(predictors) == 1:
+            self.result_ = predictors[0].regression.result
+            if hasattr(self, "multinomial_"):
+                del self.multinomial_
+            return
+        self.result_ = fit_multinomial(rows, len(predictors), cov_type)
+        self.multinomial_ = joint_tests(
+            self.result_, rows, self.hypotheses_.head(self.n_features_in_), self.correction
         )
-        table = table.set_index(rows.annotated).reindex(range(len(names)))
-        table["hypothesis"] = pd.Series(names, dtype=object)
-        left_out = np.setdiff1d(np.arange(len(names)), rows.annotated)
-        table.loc[left_out, "n_present"] = 0
-        table.loc[left_out, "note"] = "untested: not annotated in any row"
-        table = table.astype({"n_present": "int64"})
+
+    def _tabulate(self, predictors, rows, cov_type, random_state):
+        options = {
+            "cov_type": cov_type,
+            "n_permutations": self.n_permutations,
+            "random_state": random_state,
+        }
+        targets = targets_of(rows.y, self._n_classes())
+        tables = [
+            tabulate(predictor, rows._replace(y=target), self._names(), **options)
+            for predictor, target in zip(predictors, targets, strict=True)
+        ]
+        table = stack_classes(tables, self._tested_classes())
+        warn_misleading(table)
         return correct(table, method=self.correction, alpha=self.alpha)
 
     def _names(self):
         names = getattr(self, "feature_names_in_", None)
         return [f"x{i}" for i in range(self.n_features_in_)] if names is None else list(names)
 
-    def _counts(self, rows):
-        thresholds = {"bonferroni": self.alpha / self.n_features_in_, "none": self.alpha}
-        counts = {
-            "n_significant": int(self.hypotheses_["significant"].sum()),
-            "n_hypotheses": self.n_features_in_,
-            "n_tested": int(self.hypotheses_["regression_pval"].notna().sum()),
-            "p_threshold": thresholds.get(self.correction),
-            "n_rows": len(rows.y),
-            "n_rows_dropped": rows.n_dropped,
-        }
-        return counts if rows.groups is None else counts | {"n_groups": int(rows.groups.max()) + 1}
+    def _n_classes(self):
+        return len(self.classes_) if self.task_ == "classification" else None
 
-    def _linear(self, X):
-        check_is_fitted(self)
-        A = self._validate(X, reset=False)
-        A = np.where(np.isnan(A), self._means, A)
-        return self.intercept_ + A @ self.coef_
-
-    def _expected(self, X):
-        linear = self._linear(X)
-        return expit(linear) if self.task_ == "classification" else linear
-
-    def predict(self, X):
-        """Predict the target from annotations.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n_samples, n_hypotheses)
-            A NaN stands for the column's mean in fit.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,)
-            Labels for classification, else numbers.
-        """
-        expected = self._expected(X)
-        if self.task_ == "regression":
-            return expected
-        return self.classes_[(expected > 0.5).astype(int)]
-
-    @available_if(_is_classification)
-    def predict_proba(self, X):
-        """Predict the probability of each class; classification only.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n_samples, n_hypotheses)
-            A NaN stands for the column's mean in fit.
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n_samples, 2)
-            In the order of ``classes_``.
-        """
-        positive = self._expected(X)
-        return np.column_stack([1 - positive, positive])
-
-    def score(self, X, y, sample_weight=None):
-        """Score predictions: AUC for classification, R² for regression.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n_samples, n_hypotheses)
-
-        y : array-like of shape (n_samples,)
-
-        sample_weight : array-like of shape (n_samples,), default=None
-            How much each row counts.
-
-        Returns
-        -------
-        score : float
-        """
-        # Log-odds rank as probabilities do, and change sign exactly.
-        expected = self._linear(X)
-        name = type(self).__name__
-        weights = sample_weight
-        if self._pairs:
-            y = check_pair_target(y, task=self.task_, n_samples=len(expected), caller=name).values
-            about = 0.5 if self.task_ == "classification" else 0.0
-            y, expected = mirrored(y, about=about), mirrored(expected)
-            weights = None if sample_weight is None else np.tile(sample_weight, 2)
-        elif self.task_ == "classification":
-            y = self._is_second_class(y)
-        score = r2_score if self.task_ == "regression" else roc_auc_score
-        return float(score(y, expected, sample_weight=weights))
-
-    def _is_second_class(self, y):
-        y = column_or_1d(y, warn=True)
-        unknown = np.setdiff1d(y, self.classes_)
-        if len(unknown):
-            raise ValueError(
-                f"{type(self).__name__} was fitted on two classes, but y has {len(unknown)} "
-                "other label(s): score it on the same classes."
-            )
-        return y == self.classes_[1]
+    def _tested_classes(self):
+        """Give the classes that have a table each; None where one table is enough."""
+        return self.classes_ if (self._n_classes() or 2) > 2 else None
 
     def transform(self, X):
         """Keep the columns of the significant hypotheses.
@@ -480,7 +420,7 @@ class HypothesisValidator(TablesMixin, SelectorMixin, BaseEstimator):
 
     def _get_support_mask(self):
         check_is_fitted(self)
-        return self.hypotheses_["significant"].to_numpy()
+        return of_any_class(self.hypotheses_["significant"], self.n_features_in_)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -490,7 +430,7 @@ class HypothesisValidator(TablesMixin, SelectorMixin, BaseEstimator):
         task = getattr(self, "task_", None) if self.task == "auto" else self.task
         if task == "classification":
             tags.estimator_type = "classifier"
-            tags.classifier_tags = ClassifierTags(multi_class=False)
+            tags.classifier_tags = ClassifierTags()
         elif task == "regression":
             tags.estimator_type = "regressor"
             tags.regressor_tags = RegressorTags()

@@ -371,11 +371,11 @@ BINARY = [0, 1] * 50
         (GOOD, BINARY[:-1], "100 rows in X but 99 values in y"),
         (GOOD, [1] * 100, "constant target"),
         (GOOD, [np.nan, *BINARY[1:]], "NaN in y .* position 0"),
-        (GOOD, ["a", "b", "c", "d"] * 25, "Only binary classification"),
+        (GOOD, ["a", "b", "b", "a"] * 24 + ["a", "c", "b", "c"], "class 'c' of y has 2"),
         (GOOD, None, "y"),
         (["same"] * 100, BINARY, "share one group or one text"),
-        (GOOD, [1] + [0] * 99, "fewer than 2 rows"),
-        (GOOD, [1, 1] + [0] * 98, "rarer class of y has 2 rows"),
+        (GOOD, [1] + [0] * 99, "needs 4 rows of every class.*class 1 of y has 1"),
+        (GOOD, [1, 1, 1] + [0] * 97, "needs 4 rows of every class.*class 1 of y has 3"),
     ],
 )
 def test_bad_rows_are_refused_before_any_work(X, y, message):

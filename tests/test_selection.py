@@ -216,7 +216,6 @@ def test_a_method_that_selects_nothing_is_one_sentence(regression, params):
         (np.ones(2000), "constant target"),
         (np.r_[np.nan, np.arange(1999)], "NaN in y .* position 0"),
         (np.arange(1999), "2000 rows in X but 1999 values in y"),
-        (np.array(["a", "b", "c", "d"] * 500), "Only binary classification"),
     ],
 )
 def test_a_target_that_cannot_be_used_is_named(regression, y, message):
@@ -426,13 +425,31 @@ def test_forward_refuses_a_target_no_neuron_goes_with():
         NeuronSelector(n_select=1, method="forward").fit(activations, [1.0, 1, 2, 2])
 
 
-def test_more_than_two_classes_need_a_stepwise_method(overlapping):
+def first_rows(activations, y):
+    """Score by the first rows, as a user's own method."""
+    return activations[:50].T @ (y[:50] - y.mean())
+
+
+@pytest.mark.parametrize(
+    "method", ["correlation", "balanced_correlation", "lasso", "separation_score", first_rows]
+)
+def test_with_several_classes_a_neuron_is_scored_for_the_one_it_goes_with_most(overlapping, method):
     activations, y = overlapping
     labels, _ = targets_of("multiclass", y)
-    with pytest.raises(ValueError, match="Only binary classification"):
-        NeuronSelector(method="lasso").fit(activations, labels)
-
-
-def test_an_unknown_method_is_refused(regression):
-    with pytest.raises(ValueError, match="'forward'.*or a callable"):
-        NeuronSelector(method="backward").fit(*regression)
+    options = {"method": method, "n_select": 10, "n_top_activating": 5, "max_correlation": 1}
+    selector = NeuronSelector(**options).fit(activations, labels)
+    alone = np.array(
+        [
+            NeuronSelector(**options).fit(activations, np.where(labels == label, 1, 0)).scores_
+            for label in np.unique(labels)
+        ]
+    )
+    best = np.abs(alone).argmax(axis=0)
+    expected = alone[best, np.arange(alone.shape[1])]
+    np.testing.assert_array_equal(selector.scores_, expected)
+    if method == "balanced_correlation":
+        # The strongest neurons of each class come first.
+        assert len(np.unique(best[selector.selected_[: len(alone)]])) == len(np.unique(best))
+    else:
+        strongest = np.argsort(-np.abs(expected), kind="stable")[:10]
+        np.testing.assert_array_equal(selector.selected_, strongest)

@@ -229,16 +229,16 @@ def test_a_perfect_fit_tells_what_contributes_and_permutes_nothing():
 def test_the_cross_fitted_score_needs_two_folds():
     A = np.arange(6.0)[:, None]
     one_positive = np.array([0, 0, 0, 0, 0, 1.0])
-    assert cross_fit(A, one_positive, classification=True) is None
+    assert cross_fit(A, one_positive, n_classes=2) is None
     one_group = np.zeros(6, int)
-    assert cross_fit(A, np.tile([0.0, 1.0], 3), classification=False, groups=one_group) is None
-    assert np.isnan(held_out_score(None, one_positive, classification=True)).all()
+    assert cross_fit(A, np.tile([0.0, 1.0], 3), groups=one_group) is None
+    assert np.isnan(held_out_score(None, one_positive, n_classes=2)).all()
 
 
 @pytest.mark.parametrize("case", ["binary", "stars"])
 def test_the_cross_fitted_score_is_that_of_predictions_of_unseen_rows(case):
     annotations, y, classification = make_case(case)
-    held_out = cross_fit(annotations, y, classification=classification)
+    held_out = cross_fit(annotations, y, n_classes=2 if classification else None)
     predicted, rows, fold = held_out
     assert sorted(rows) == list(range(len(y)))
     for k in range(5):
@@ -248,7 +248,7 @@ def test_the_cross_fitted_score_is_that_of_predictions_of_unseen_rows(case):
         fit = model(y[train], sm.add_constant(annotations[train])).fit(**options)
         expected = fit.predict(sm.add_constant(annotations[rows[fold == k]]))
         np.testing.assert_allclose(predicted[fold == k], expected, atol=1e-8)
-    score, low, high = held_out_score(held_out, y, classification=classification)
+    score, low, high = held_out_score(held_out, y, n_classes=2 if classification else None)
     if classification:
         aucs = [roc_auc_score(y[rows[fold == k]], predicted[fold == k]) for k in range(5)]
         assert score == pytest.approx(np.mean(aucs), abs=1e-12)
@@ -280,8 +280,8 @@ def test_the_bootstrap_interval_covers_what_other_samples_give(with_groups):
         annotations = draw_annotations(rng, 300, [0.3, 0.5])
         y = annotations @ [1.0, 0.5] + rng.normal(size=60)[groups] + rng.normal(size=300)
         groups = groups if with_groups else None
-        held_out = cross_fit(annotations, y, classification=False, groups=groups)
-        return held_out_score(held_out, y, classification=False, groups=groups)
+        held_out = cross_fit(annotations, y, groups=groups)
+        return held_out_score(held_out, y, groups=groups)
 
     results = np.array([draw(seed) for seed in range(40)])
     scores, low, high = results.T

@@ -43,7 +43,6 @@ def test_classes_are_numbered_in_sorted_order():
         (pd.Series([1, None, 2], dtype="Int64"), "auto", "NaN in y .* position 1"),
         ([1.0, np.inf], "auto", "inf in y .* position 1"),
         (np.array(["a", 2], dtype=object), "auto", "mixed types"),
-        (["a", "b", "c"], "auto", "Only binary classification"),
         (["a", "b"], "regression", "for a regression"),
         ([0.1, 0.2, 0.7], "classification", "Unknown label type"),
         ([[1, 2], [3, 4]], "auto", "1d array"),

@@ -40,7 +40,15 @@ VALIDATORS = [
 # scikit-learn's grammar
 
 
-@parametrize_with_checks(VALIDATORS)
+def expected_to_fail(validator):
+    if validator.task != "classification":
+        return {}
+    reason = "weights are those of surveys, not counts: rows of weight 2 are no two observations"
+    names = ["dense", "sparse"]
+    return {f"check_sample_weight_equivalence_on_{name}_data": reason for name in names}
+
+
+@parametrize_with_checks(VALIDATORS, expected_failed_checks=expected_to_fail)
 def test_passes_the_common_checks(estimator, check):
     check(estimator)
 

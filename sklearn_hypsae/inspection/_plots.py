@@ -19,6 +19,8 @@ SMALLEST_GAIN = 1e-4
 def plot_hypotheses(estimator, *, ax=None, max_words=12):
     """Draw the coefficient of each hypothesis with its 95% confidence interval.
 
+    With more than two classes, one row for each class and hypothesis.
+
     The largest coefficient is on top. Significant hypotheses are filled, the others hollow.
     Untested ones are grey and have no interval, as it could not be relied on; one that was left
     out of the regression has no marker either, and stands at the bottom.
@@ -80,7 +82,9 @@ def plot_hypotheses(estimator, *, ax=None, max_words=12):
     _draw_coefficients(ax, table)
     _label_hypotheses(ax, table, max_words)
     effect = "units of y"
-    if "auc" in tester.metrics_:
+    if "class" in table:
+        effect = "log-odds of the class against the rest"
+    elif "auc" in tester.metrics_:
         effect = f"log-odds of y = {tester.classes_[1]}"
     ax.set_xlabel(f"Coefficient with 95% interval ({effect})", parse_math=False)
     return ax
@@ -222,6 +226,10 @@ def _draw_coefficients(ax, table):
 def _label_hypotheses(ax, table, max_words):
     """Write the wordings beside the rows, those of untested hypotheses in grey."""
     wordings = [_shortened(str(wording), max_words) for wording in table["hypothesis"]]
+    if "class" in table:
+        wordings = [
+            f"{label}: {wording}" for label, wording in zip(table["class"], wordings, strict=True)
+        ]
     # A price is no formula: dollar signs stand for themselves.
     ax.set_yticks(np.arange(len(table)), labels=wordings, parse_math=False)
     for label, p in zip(ax.get_yticklabels(), table["regression_pval"], strict=True):
