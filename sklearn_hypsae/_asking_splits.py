@@ -87,7 +87,9 @@ def score_mean_prediction(fitted, X, y):
         y = check_target_of(y, X, fitted[0].pipeline_).values
         is_number = predicted.ndim == 1
         about = 0.0 if is_number else 0.5
-        predicted = mirrored(predicted if is_number else predicted[:, 1], about=about)
+        # Rounded, so that pairs that are alike are ties whichever text comes first.
+        ahead = predicted if is_number else np.round(predicted[:, 1] - predicted[:, 0], 12)
+        predicted = mirrored(ahead)
         score = r2_score if is_number else roc_auc_score
         return float(score(mirrored(y, about=about), predicted))
     if predicted.ndim == 1:
