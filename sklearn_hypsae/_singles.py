@@ -52,7 +52,7 @@ def as_singles(pairs, activations, target=None):
     Examples
     --------
     >>> import numpy as np
-    >>> from sklearn_hypsae._pairs import as_singles
+    >>> from sklearn_hypsae._singles import as_singles
     >>> pairs = np.array([["rain", "sun"], ["wind", "hail"]], dtype=object)
     >>> texts, activations, _ = as_singles(pairs, np.array([[2.0], [3.0]]))
     >>> texts.tolist(), activations.ravel().tolist()
