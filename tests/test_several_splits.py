@@ -49,7 +49,7 @@ def planted():
     rng = np.random.default_rng(0)
     soup = rng.random(400) < 0.33
     filler = [" ".join(rng.choice(FILLER, 6)) for _ in range(400)]
-    praise = np.where(soup, " delicious soup", "")
+    praise = np.where(soup, " soup", "")
     texts = [words + more for words, more in zip(filler, praise, strict=True)]
     y = (rng.random(400) < np.where(soup, 0.85, 0.3)).astype(int)
     return texts, y
@@ -72,7 +72,7 @@ def folded(planted):
 def test_the_planted_idea_comes_back_and_is_significant(kind, request):
     generator = request.getfixturevalue(kind)
     first = generator.hypotheses_.iloc[0]
-    assert "soup" in first["hypothesis"] or "delicious" in first["hypothesis"]
+    assert "soup" in first["hypothesis"]
     assert first["n_found"] == len(generator.splits_)
     assert first["significant"]
     assert first["separation_score"] > 0.3
