@@ -170,7 +170,10 @@ def test_equal_wordings_get_columns_of_their_own(frame):
     twice = pd.concat([frame.iloc[:, :1], frame.iloc[:, :1].add_suffix("0")], axis=1)
     with LLMServer(lambda prompt: "mentions a dog" if "detector" in prompt else "Yes") as server:
         interpreter = LLMInterpreter(
-            OpenAIChat("test-model", server.url), n_scoring_examples=0, cache=None
+            OpenAIChat("test-model", server.url),
+            n_scoring_examples=0,
+            cache=None,
+            merge_redundant=False,
         ).fit(twice)
         n_before = server.n_requests
         found = interpreter.transform(twice)
