@@ -1,6 +1,6 @@
 """Do hypotheses recover what was planted in the texts, and is nothing else found?
 
-    python benchmarks/recovery.py [--peer-python PATH] [--seeds 3] [--cells base null ...]
+    python benchmarks/recovery.py [--peer-python PATH] [--seeds 0 1 2] [--cells base null ...]
     python benchmarks/recovery.py --simulate 200
 
 Restaurant reviews with eight planted concepts, four with an effect on the stars. Each cell
@@ -54,7 +54,10 @@ CELLS = {
     "null": {"n_informative": 0},
 }
 BASE = {"n_samples": 1000, "n_concepts": 8, "n_informative": 4, "n_distractors": 1}
-OURS = {"ours": 0.0, "ours, target_coef=.3": 0.3}
+OURS = {
+    "ours": {},
+    "ours, no target": {"sae__target_coef": 0.0, "select__method": "correlation"},
+}
 PEERS = {"peer, correlation": "correlation", "peer, separation": "separation_score"}
 COLUMNS = ("F1", "floor", "power", "found", "false")
 
@@ -110,13 +113,13 @@ def embedder():
     return EmbeddingTransformer().fit(["loads the model once"])
 
 
-def run_ours(data, seed, coef):
+def run_ours(data, seed, parameters):
     from sklearn.pipeline import Pipeline
 
     from sklearn_hypsae import HypothesisGenerator, make_hypothesis_pipeline
 
     steps = make_hypothesis_pipeline(n_hypotheses=N_HYPOTHESES, random_state=seed).steps[1:]
-    pipeline = Pipeline(steps).set_params(sae__target_coef=coef)
+    pipeline = Pipeline(steps).set_params(**parameters)
     return HypothesisGenerator(pipeline, random_state=seed).fit(data.embeddings, data.y)
 
 
@@ -168,19 +171,19 @@ def correlations(annotations, planted):
     return np.abs(full[: annotations.shape[1], annotations.shape[1] :])
 
 
-def run_cell(changes, n_seeds, peer_python):
+def run_cell(changes, seeds, peer_python):
     from sklearn_hypsae.datasets import make_planted_texts
 
     rows, runs = [], []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for seed in range(n_seeds):
+        for seed in seeds:
             data = make_planted_texts(**{**BASE, **changes}, random_state=seed)
             data.embeddings = embedder().transform(data.texts)
             fresh = {**BASE, **changes, "n_samples": N_FRESH}
             fresh = make_planted_texts(**fresh, random_state=1000 + seed)
-            for way, coef in OURS.items():
-                generator = run_ours(data, seed, coef)
+            for way, parameters in OURS.items():
+                generator = run_ours(data, seed, parameters)
                 interpreter = generator.pipeline_.named_steps["interpret"]
                 result = figures(generator.hypotheses_, interpreter, fresh)
                 rows.append({"way": way, "seed": seed, **result})
@@ -286,10 +289,10 @@ def show_simulation(sets, frame):
             print(f"{sets:>7} {kind:>7} {correction:>11} {cells}", flush=True)
 
 
-def main(cells, n_seeds, peer_python):
+def main(cells, seeds, peer_python):
     frames = []
     for cell in cells:
-        frame = run_cell(CELLS[cell], n_seeds, peer_python)
+        frame = run_cell(CELLS[cell], seeds, peer_python)
         show_cell(cell, frame)
         frames.append(frame.assign(cell=cell))
     if peer_python:
@@ -299,7 +302,7 @@ def main(cells, n_seeds, peer_python):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peer-python", help="Python of an environment with hypothesaes")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--cells", nargs="*", choices=list(CELLS), default=list(CELLS))
     parser.add_argument("--simulate", type=int, metavar="N", help="no texts: error rates only")
     parser.add_argument("--run-peer", type=Path, help=argparse.SUPPRESS)

@@ -98,8 +98,10 @@ def test_a_fixed_random_state_repeats_bit_by_bit(fitted, train, test_texts):
 def test_the_steps_by_hand_give_the_same(fitted, train, test_texts):
     texts, y = train
     embed = EmbeddingTransformer()
-    sae = SparseAutoencoderTransformer(32, 4, n_epochs=5, random_state=0)
-    select = NeuronSelector(6, task="classification", random_state=0)
+    sae = SparseAutoencoderTransformer(32, 4, target_coef=1.0, n_epochs=5, random_state=0)
+    select = NeuronSelector(
+        6, method="balanced_correlation", task="classification", random_state=0
+    )
     interpret = LLMInterpreter(random_state=0)
     validate = HypothesisValidator("classification")
 
