@@ -99,13 +99,11 @@ def test_the_steps_by_hand_give_the_same(fitted, train, test_texts):
     texts, y = train
     embed = EmbeddingTransformer()
     sae = SparseAutoencoderTransformer(32, 4, target_coef=1.0, n_epochs=5, random_state=0)
-    select = NeuronSelector(
-        6, method="balanced_correlation", task="classification", random_state=0
-    )
+    select = NeuronSelector(6, method="balanced_correlation", task="classification", random_state=0)
     interpret = LLMInterpreter(random_state=0)
     validate = HypothesisValidator("classification")
 
-    neurons = select.fit_transform(sae.fit_transform(embed.fit_transform(texts)), y)
+    neurons = select.fit_transform(sae.fit_transform(embed.fit_transform(texts), y), y)
     validate.fit(interpret.fit_transform(neurons, y), y)
 
     annotations = interpret.transform(select.transform(sae.transform(embed.transform(test_texts))))
