@@ -60,6 +60,8 @@ def share_right(seed, sampling, negatives):
             concepts_per_request=5,
             cache=None,
             random_state=seed,
+            # Each neuron's wording is judged, two neurons' equal ones too.
+            merge_redundant=False,
         ).fit(activations, texts=data.texts)
     assert len(interpreter.hypotheses_) == 12
     return np.mean(np.array(interpreter.hypotheses_) == data.concept_names)
