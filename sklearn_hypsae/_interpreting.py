@@ -245,6 +245,17 @@ def check_combinations(
         check_prompt(refinement_prompt, "refinement")
 
 
+def check_again(interpreter):
+    """Refuse parameters set since fit that cannot work, before they cost requests.
+
+    Parameters
+    ----------
+    interpreter : LLMInterpreter
+    """
+    interpreter._validate_params()
+    check_combinations(**interpreter.get_params(deep=False))
+
+
 def warn_undescribed(estimator, n_neurons, rows, errors=(), runner=None):
     """Name the neurons that no words were found for; refuse if that is all of them.
 

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._fidelity import METRICS
 from ._interpreting import (
-    check_combinations,
+    check_again,
     holds_texts,
     interpretation_table,
     keyphrase_rows,
@@ -345,11 +345,12 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         Returns
         -------
         annotations : DataFrame or ndarray of shape (n_samples, n_hypotheses)
-            1.0 present, 0.0 absent, NaN where the request failed for good or the budget
-            ended; for pairs, of the first text less the second. A frame where X is one, or the
-            texts themselves, which are then its index.
+            1.0 present, 0.0 absent, NaN where the request failed for good or the budget ended;
+            for pairs, of the first text less the second. A frame where X is one, or the texts
+            themselves, which are then its index.
         """
         check_is_fitted(self)
+        check_again(self)
         _, rows, texts = self._check_rows(X, texts, reset=False)
         annotations = self._annotate(texts)
         return mark_fit_rows(like_input(annotations, rows, self), False)
@@ -360,7 +361,6 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         input_features : ignored
-            Only here for scikit-learn's interface.
 
         Returns
         -------
@@ -371,7 +371,7 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
 
     def _check_before_fit(self, n_samples):
         """Refuse what cannot work, also for a caller that checks before any step works."""
-        check_combinations(**self.get_params(deep=False))
+        check_again(self)
         self._clients()
         if self.hypotheses is not None:
             own_rows(self.hypotheses, has_model=self._has_model())

@@ -155,3 +155,21 @@ def test_a_budget_that_ends_in_fit_is_named(frame, server):
         LLMInterpreter(chat, max_requests=12, cache=None).fit(frame)
     with pytest.raises(ValueError, match=r"none of the 8 .*\(raise max_tokens_total, now 1\)\.$"):
         LLMInterpreter(chat, max_tokens_total=1, cache=None).fit(frame)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"concepts_per_request": 0}, "concepts_per_request"),
+        ({"max_requests": 0}, "max_requests"),
+        ({"annotation_prompt": "Answer yes."}, "lacks {hypothesis} and lacks {text}"),
+    ],
+)
+def test_what_is_set_after_fit_is_checked_before_transform_asks(settings, message):
+    with LLMServer() as server:
+        client = OpenAIChat("test-model", server.url)
+        interpreter = LLMInterpreter(client, hypotheses=["mentions a dog"], cache=None)
+        interpreter.fit(["a"]).set_params(**settings)
+        with pytest.raises(ValueError, match=message):
+            interpreter.transform(["a dog"])
+        assert server.n_requests == 0

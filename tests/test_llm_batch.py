@@ -13,7 +13,8 @@ from llm_server import LLMServer, WordRule
 from llm_tools import ask, truth, word_texts
 
 from sklearn_hypsae import LLMInterpreter
-from sklearn_hypsae.llm import LLMError, OpenAIBatch, OpenAIChat
+from sklearn_hypsae.llm import ChatModel, Completion, LLMError, OpenAIBatch, OpenAIChat
+from sklearn_hypsae.llm._http import Answer
 from sklearn_hypsae.llm.annotation import annotation_requests
 from sklearn_hypsae.llm.openai_batch import _BatchRun
 
@@ -112,6 +113,16 @@ def test_a_batch_that_fails_is_said_with_the_servers_reason():
             ask(batch_client(server, batch_id="batch-9"), word_texts(3))
 
 
+def test_the_reason_of_a_failed_batch_shows_no_key(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-SECRETKEY123")
+    with LLMServer(WordRule({})) as server:
+        client = batch_client(server)
+        protocol = _BatchRun(client, None, annotation_requests(word_texts(1), ["c"])[0]).protocol
+    assert protocol.without_key("Incorrect key sk-SECRETKEY123.") == "Incorrect key …."
+    long_refusal = Answer(401, {}, b"x" * 285 + b"sk-SECRETKEY123")
+    assert "sk-S" not in str(protocol.meaning(long_refusal))
+
+
 def test_answers_are_shared_with_ordinary_requests_through_the_cache(tmp_path):
 
     with LLMServer(WordRule({})) as server:
@@ -127,3 +138,29 @@ def test_the_interpreter_takes_a_batch_client():
         found = interpreter.fit_transform(["my dog", "my cat"])
     np.testing.assert_array_equal(found, [[1.0], [0.0]])
     assert interpreter.usage_["requests"] == 2
+
+
+class StopsWhenAskedAgain(ChatModel):
+    """Answers a batch but for one text, and is interrupted while that is asked again."""
+
+    batch_size = 100
+    asked = []
+
+    def complete(self, requests, monitor=None):
+        self.asked.append(len(requests))
+        if len(self.asked) == 2:
+            raise KeyboardInterrupt
+        off = len(self.asked) == 1
+        return [
+            Completion("It depends." if off and "text 7 " in r.prompt else "Yes") for r in requests
+        ]
+
+
+def test_answers_are_kept_before_others_are_asked_again(tmp_path):
+    """A batch may take a day: a run that ends while one answer is asked again loses no other."""
+    StopsWhenAskedAgain.asked.clear()
+    with pytest.raises(KeyboardInterrupt):
+        ask(StopsWhenAskedAgain(), word_texts(30), cache=tmp_path / "c")
+    found = ask(StopsWhenAskedAgain(), word_texts(30), cache=tmp_path / "c")
+    assert StopsWhenAskedAgain.asked == [30, 1, 1]
+    assert (found == 1).all()

@@ -38,6 +38,8 @@ def test_a_hypothesis_stays_on_its_line():
         ("{text}", "lacks {hypothesis}"),
         ("{text} {hypothesis} {thing}", "unknown {thing}"),
         ("{text} {hypothesis} {", "cannot be read"),
+        ("{text:.300} {hypothesis}", "placeholder with a format"),
+        ("{text!r} {hypothesis}", "placeholder with a format"),
     ],
 )
 def test_templates_are_checked(template, said):
@@ -125,7 +127,10 @@ def test_free_text_that_was_cut_off_is_no_answer():
     """Its thinking may have begun in the chat template, where no tag tells."""
     thought = "Okay, the first group is about dogs.\n\nWait, the second"
     assert completion_of(thought, Request("p"), finish_reason="length").text == ""
-    assert completion_of("Yes", Request("p", ("yes", "no")), finish_reason="length").text == "Yes"
+    asked = Request("p", ("yes", "no"))
+    assert completion_of("Yes", asked, finish_reason="length").text == "Yes"
+    assert completion_of("No, wait. Let me", asked, finish_reason="length").text == ""
+    assert completion_of('{"answer":"yes"}', asked, finish_reason="length").text != ""
 
 
 @pytest.mark.parametrize(

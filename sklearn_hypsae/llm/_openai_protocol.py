@@ -10,9 +10,11 @@ from numbers import Integral, Real
 
 from ._http import BrokenOff, Unreachable
 from ._pool import Retry
-from .base import Completion, CompletionError, LLMError, without_thinking
+from .base import Completion, CompletionError, LLMError, if_finished, without_thinking
 
 LONGEST_REASON = 300
+# Sent where a server needs no key.
+NO_KEY = "none"
 # Refusals of one prompt, which say nothing about the others.
 PROMPT_ERRORS = {"context_length_exceeded", "content_filter", "content_policy_violation"}
 # Servers other than OpenAI's say it in words.
@@ -183,8 +185,12 @@ class ChatCompletions:
 
     def _reason(self, error, answer):
         """Give the server's words, without a key and no longer than a sentence or two."""
-        reason = error.get("message") or answer.body[:LONGEST_REASON].decode(errors="replace")
-        return " ".join(str(reason).replace(self.key, "…").split())[:LONGEST_REASON]
+        reason = str(error.get("message") or answer.body.decode(errors="replace"))
+        return " ".join(self.without_key(reason).split())[:LONGEST_REASON]
+
+    def without_key(self, words):
+        """Hide the key in a server's words; the word for no key hides nothing."""
+        return words if self.key == NO_KEY else words.replace(self.key, "…")
 
 
 def chat_body(model, request, options, structured, is_openai):
@@ -266,8 +272,7 @@ def read_completion(answer, request):
     Returns
     -------
     completion : Completion
-        Without text where free text was cut off: it may be thinking to its end, since many
-        models' thinking begins in their chat template and is marked only where it ends.
+        Without text where it was cut off and may be no answer, see ``if_finished``.
 
     Raises
     ------
@@ -278,8 +283,8 @@ def read_completion(answer, request):
         choice = answer["choices"][0]
         usage = answer.get("usage") or {}
         text = without_thinking(choice["message"].get("content"))
-        if choice.get("finish_reason") == "length" and not request.choices:
-            text = ""
+        if choice.get("finish_reason") == "length":
+            text = if_finished(text, request)
         return Completion(
             text,
             int(usage.get("prompt_tokens") or 0),

@@ -179,3 +179,32 @@ def without_thinking(text):
     elif "<think>" in text:
         return ""
     return text.strip()
+
+
+def if_finished(text, request):
+    """Keep an answer that reached the token limit only where it is surely whole.
+
+    The thinking of many models begins in their chat template and is marked only where it ends:
+    what was cut off may be a thought, however it begins.
+
+    Parameters
+    ----------
+    text : str
+
+    request : Request
+
+    Returns
+    -------
+    text : str
+        Empty unless it is one of the choices and nothing more, or the JSON object asked for,
+        half of which nothing reads.
+
+    Examples
+    --------
+    >>> from sklearn_hypsae.llm.base import Request, if_finished
+    >>> asked = Request("Is it a dog?", ("yes", "no"))
+    >>> if_finished("Yes", asked), if_finished("No, wait. Let me", asked)
+    ('Yes', '')
+    """
+    is_choice = text.strip(" .*\n\"'").lower() in {choice.lower() for choice in request.choices}
+    return text if is_choice or (request.choices and text.startswith("{")) else ""

@@ -11,7 +11,13 @@ import uuid
 
 from .._cache_folder import cache_folder
 from ._http import BrokenOff, Unreachable, connect
-from ._openai_protocol import ChatCompletions, chat_body, plain_number, read_completion
+from ._openai_protocol import (
+    LONGEST_REASON,
+    ChatCompletions,
+    chat_body,
+    plain_number,
+    read_completion,
+)
 from ._pool import FIRST_DELAY_WHEN_BUSY, LONGEST_DELAY, Retry, run_in_thread
 from .base import CompletionError, LLMError
 from .cache import request_keys
@@ -162,7 +168,8 @@ class _BatchRun:
                 answers.update(await self._lines(batch[name]))
         self.memo.unlink(missing_ok=True)
         if batch["status"] == "failed":
-            raise LLMError(f"The batch {batch['id']} failed: {_first_error(batch)}")
+            reason = self.protocol.without_key(_first_error(batch))
+            raise LLMError(f"The batch {batch['id']} failed: {reason[:LONGEST_REASON]}")
         return [
             self._outcome(request, answers.get(name), batch["status"])
             for request, name in zip(self.requests, self.names, strict=True)
@@ -274,4 +281,4 @@ def _multipart(content):
 
 def _first_error(batch):
     data = (batch.get("errors") or {}).get("data") or [{}]
-    return str(data[0].get("message") or "the server gives no reason")[:300]
+    return str(data[0].get("message") or "the server gives no reason")

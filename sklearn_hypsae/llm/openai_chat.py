@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from .._optional import import_optional
 from ._hiding import shown
 from ._http import connect
-from ._openai_protocol import OPTIONS, ChatCompletions, plain_number
+from ._openai_protocol import NO_KEY, OPTIONS, ChatCompletions, plain_number
 from ._pool import Pool, run_in_thread
 from .base import ChatModel, Completion, Monitor, Request
 
@@ -241,7 +241,7 @@ class OpenAIChat(ChatModel):
                 f"OpenAIChat found no key: set the environment variable {KEY_VARIABLES[0]} (or "
                 f"{KEY_VARIABLES[1]}), or give the base_url of a server that needs none."
             )
-        return "none"
+        return NO_KEY
 
     def _least(self):
         return LEAST

@@ -137,12 +137,18 @@ def check_prompt(template, kind):
     """
     allowed = PLACEHOLDERS[kind]
     try:
-        found = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+        fields = [field for field in string.Formatter().parse(template) if field[1] is not None]
     except ValueError as error:
         raise ValueError(
             f"The {kind} prompt cannot be read ({error}): write braces that are meant literally "
             "twice, as in {{ and }}."
         ) from None
+    found = {name for _, name, _, _ in fields}
+    if any(spec or conversion for _, _, spec, conversion in fields):
+        raise ValueError(
+            f"The {kind} prompt has a placeholder with a format, and one of them could cut a text "
+            "off: write the name alone, as in {text}."
+        )
     missing = sorted(allowed - OPTIONAL_PLACEHOLDERS - found)
     unknown = sorted(found - allowed)
     if missing or unknown:

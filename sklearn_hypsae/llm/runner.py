@@ -194,6 +194,9 @@ class _Run(Monitor):
             for i in allowed:
                 if not self._settled(outcomes, i):
                     self.retried(requests[i], outcomes[i])
+                elif requests[i] not in self.outcomes:
+                    # Kept before the rest is asked again, which may take a batch's whole day.
+                    self.record(i, outcomes[i])
         return [
             outcomes.get(i) if i not in outcomes or self._settled(outcomes, i) else off_format()
             for i in range(len(requests))

@@ -8,7 +8,14 @@ import threading
 from .._optional import import_optional
 from ._hiding import shown
 from ._openai_protocol import answer_schema, choosing_token
-from .base import ChatModel, Completion, CompletionError, LLMError, without_thinking
+from .base import (
+    ChatModel,
+    Completion,
+    CompletionError,
+    LLMError,
+    if_finished,
+    without_thinking,
+)
 
 # Engines by what they were started with, so that copies of a client share one: a model takes
 # minutes to load and most of the memory there is.
@@ -207,11 +214,11 @@ def _form(request):
 
 
 def _read(answer, request):
-    """Turn one output of vLLM into a completion; as with a server, no free text that was cut."""
+    """Turn one output of vLLM into a completion; as with a server, none that was cut off."""
     output = answer.outputs[0]
     text = without_thinking(output.text)
-    if output.finish_reason == "length" and not request.choices:
-        text = ""
+    if output.finish_reason == "length":
+        text = if_finished(text, request)
     probabilities = None
     if output.logprobs:
         said = [
