@@ -211,7 +211,12 @@ def seeded_pipeline(pipeline, rng):
         for name, value in pipeline.get_params().items()
         if name.endswith("__random_state") and value is None
     ]
-    return pipeline.set_params(**{name: draw_seed(rng) for name in sorted(unseeded)})
+    pipeline.set_params(**{name: draw_seed(rng) for name in sorted(unseeded)})
+    validator = pipeline.steps[-1][1]
+    if any(getattr(step, "soft_labels", False) for _, step in pipeline.steps):
+        # Annotations are probabilities then, hardly ever 0.
+        validator.present_above = validator.present_above or 0.5
+    return pipeline
 
 
 def draw_seed(rng):

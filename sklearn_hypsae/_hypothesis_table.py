@@ -61,7 +61,7 @@ def tabulate(
 
 
 def _tabulate_annotated(predictor, rows, names, *, cov_type, n_permutations, random_state):
-    present = presence(rows.A, pairs=rows.pairs)
+    present = presence(rows.A, above=rows.present_above, pairs=rows.pairs)
     counts = np.abs(present).sum(axis=0).astype(int)
     is_rare = np.minimum(counts, _n_absent(counts, rows)) < MIN_ROWS
     alone = _each_alone(present, rows, predictor, cov_type)

@@ -15,7 +15,7 @@ from ._regression import fit_regression
 CORRECTIONS = ("bonferroni", "holm", "fdr_bh", "fdr_by", "none")
 
 
-def presence(A, *, pairs=False):
+def presence(A, *, above=0.0, pairs=False):
     """Say where each concept is present.
 
     Parameters
@@ -23,6 +23,9 @@ def presence(A, *, pairs=False):
     A : ndarray of shape (n_samples, n_columns)
         Annotations in {0, 1}, or activations, where present means above 0. For pairs of texts
         differences of annotations in {-1, 0, 1}, or activations of any sign.
+
+    above : float, default=0.0
+        What an annotation has to be above; 0.5 for probabilities.
 
     pairs : bool, default=False
         Whether rows are pairs.
@@ -43,7 +46,9 @@ def presence(A, *, pairs=False):
     array([[-1.,  1.],
            [ 0.,  0.]])
     """
-    return np.sign(A) if pairs else (A > 0).astype(np.float64)
+    if pairs:
+        return np.where(np.abs(A) > above, np.sign(A), 0.0)
+    return (above < A).astype(np.float64)
 
 
 def separation(

@@ -39,6 +39,9 @@ class Rows(NamedTuple):
 
     sample_weight : ndarray of shape (n_rows,) or None
         With mean 1; None where all rows count alike.
+
+    present_above : float, default=0.0
+        Above this an annotation says that a concept is present.
     """
 
     A: np.ndarray
@@ -49,6 +52,7 @@ class Rows(NamedTuple):
     covariates: pd.DataFrame
     pairs: bool
     sample_weight: np.ndarray | None = None
+    present_above: float = 0.0
 
     def mean(self, values):
         """Average over the rows, by their weights."""

@@ -65,6 +65,10 @@ class HypothesisValidator(TablesMixin, PredictionsMixin, SelectorMixin, BaseEsti
         Permutations for p-values where those of the regression mislead (see Notes). 0: none are
         made, the regression's p-values decide, and a warning and the table say which mislead.
 
+    present_above : float, default=0.0
+        A concept is present in a row whose annotation is above this. Set 0.5 for probabilities,
+        as from ``LLMInterpreter(soft_labels=True)``; HypothesisGenerator does so by itself.
+
     random_state : int, RandomState instance or None, default=0
         Draws the permutations and the folds of the cross-fitted score. The default gives the
         same numbers every time.
@@ -154,9 +158,10 @@ class HypothesisValidator(TablesMixin, PredictionsMixin, SelectorMixin, BaseEsti
     Notes
     -----
     Annotations are 1 (present), 0 (absent) or NaN (unknown). Anything else is taken for
-    activations: present means above 0 for prevalence and separation, and the regression uses
-    the values as they are. Rows with a NaN are dropped in fit and counted; in predict a NaN
-    stands for the column's mean in fit. A column without any annotation is left out by name.
+    activations: present means above ``present_above`` for prevalence and separation, and the
+    regression uses the values as they are. Rows with a NaN are dropped in fit and counted; in
+    predict a NaN stands for the column's mean in fit. A column without any annotation is left
+    out by name.
 
     Rows are pairs of texts where the index of X is ("text_a", "text_b") or annotations are in
     {-1, 0, 1}: those of the first text less those of the second. y is then 1 where the first
@@ -230,6 +235,7 @@ class HypothesisValidator(TablesMixin, PredictionsMixin, SelectorMixin, BaseEsti
         "correction": [StrOptions(set(CORRECTIONS))],
         "cov_type": [StrOptions({"auto", *COV_TYPES})],
         "n_permutations": [Interval(Integral, 0, None, closed="left")],
+        "present_above": [Interval(Real, 0, None, closed="left")],
         "random_state": ["random_state"],
     }
 
@@ -241,6 +247,7 @@ class HypothesisValidator(TablesMixin, PredictionsMixin, SelectorMixin, BaseEsti
         correction="bonferroni",
         cov_type="auto",
         n_permutations=9999,
+        present_above=0.0,
         random_state=0,
     ):
         self.task = task
@@ -248,6 +255,7 @@ class HypothesisValidator(TablesMixin, PredictionsMixin, SelectorMixin, BaseEsti
         self.correction = correction
         self.cov_type = cov_type
         self.n_permutations = n_permutations
+        self.present_above = present_above
         self.random_state = random_state
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -292,7 +300,7 @@ class HypothesisValidator(TablesMixin, PredictionsMixin, SelectorMixin, BaseEsti
             covariates = covariate_frame(covariates, X)
         rows = complete_rows(
             annotations, target, groups, covariates, pairs=self._pairs, sample_weight=sample_weight
-        )
+        )._replace(present_above=self.present_above)
         in_sample = rows_chose_hypotheses(X)
         cov_type = self._resolve_cov_type(rows)
         random_state = check_random_state(self.random_state)

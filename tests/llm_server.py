@@ -18,6 +18,7 @@ import re
 import sys
 import threading
 import time
+import urllib.parse
 
 from sklearn_hypsae.llm import prompts
 
@@ -147,6 +148,7 @@ class LLMServer:
         self.repeated = 0
         self.files, self.batches, self.batch_calls = {}, {}, []
         self.hold_batches, self.batches_end = False, "completed"
+        self.lose_replies, self.headers = set(), {}
         self._connections = set()
 
     @property
@@ -245,6 +247,7 @@ class LLMServer:
 
     async def _complete(self, writer, headers, body):
         self.bodies.append(body)
+        self.headers = headers
         refusal = self._refusal(headers, body)
         if refusal is not None:
             return await _send(writer, *refusal)
@@ -274,12 +277,25 @@ class LLMServer:
         if method == "POST":
             name = f"batch-{len(self.batches)}"
             self.batches[name] = {"id": name, "status": "validating", **json.loads(body)}
+            if "POST /v1/batches" in self.lose_replies:
+                self.lose_replies.clear()
+                return writer.transport.abort()
             return await _send(writer, 200, self.batches[name])
+        if path.partition("?")[0].endswith("/batches"):
+            return await _send(writer, 200, self._page_of_batches(path))
         batch = self.batches.get(name)
         if batch is None:
             return await _send(writer, 404, _error(f"No batch found with id {name}"))
         self._advance(batch)
         await _send(writer, 200, batch)
+
+    def _page_of_batches(self, path, size=2):
+        """Newest first, in small pages, as the server pleases."""
+        newest = list(self.batches.values())[::-1]
+        after = urllib.parse.parse_qs(path.partition("?")[2]).get("after", [None])[0]
+        start = [batch["id"] for batch in newest].index(after) + 1 if after else 0
+        page = newest[start : start + size]
+        return {"data": page, "has_more": start + size < len(newest)}
 
     def _advance(self, batch):
         """Bring a batch one state further, and answer it in the last."""

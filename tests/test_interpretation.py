@@ -1,11 +1,14 @@
 """LLMInterpreter: keyphrases, and language models over HTTP."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from llm_server import LLMServer, WordRule, texts_in
 from llm_tools import CONCEPTS, INTERPRETS, WORDS, planted, planted_frame
+from sklearn.pipeline import Pipeline
 
-from sklearn_hypsae import LLMInterpreter
+from sklearn_hypsae import HypothesisValidator, LLMInterpreter
+from sklearn_hypsae._discovery_run import seeded_pipeline
 from sklearn_hypsae.llm import OpenAIChat, estimate_cost, prompts
 
 
@@ -316,6 +319,21 @@ def test_soft_labels_are_probabilities_and_give_an_auc(frame):
     np.testing.assert_allclose(found.to_numpy(), expected)
     assert interpreter.interpretations_["auc"].tolist() == [1.0, 1.0]
     assert interpreter.interpretations_["f1"].tolist() == [1.0, 1.0]
+
+
+def test_probabilities_count_as_present_above_a_half(frame):
+    """Hardly any is 0, which is where presence of activations begins."""
+    soft = pd.DataFrame(np.where(frame.iloc[:, :2].to_numpy() > 0, 0.9, 0.1))
+    y = frame.iloc[:, 0].to_numpy() + np.random.RandomState(0).normal(size=len(frame))
+    found = HypothesisValidator(present_above=0.5, n_permutations=0).fit(soft, y).hypotheses_
+    hard = HypothesisValidator(n_permutations=0).fit((soft > 0.5).astype(float), y).hypotheses_
+    for column in ("n_present", "feature_prevalence", "separation_score", "separation_pvalue"):
+        np.testing.assert_allclose(found[column], hard[column])
+    pipeline = Pipeline(
+        [("interpret", LLMInterpreter(soft_labels=True)), ("validate", HypothesisValidator())]
+    )
+    seeded = seeded_pipeline(pipeline, np.random.RandomState(0))
+    assert seeded[-1].present_above == 0.5
 
 
 def test_soft_labels_fall_back_to_answers_where_the_server_gives_no_probabilities():

@@ -67,6 +67,15 @@ def test_parameters_that_cannot_work(frame, server, parameters, said):
         ({"base_url": "http://host:port/v1"}, ValueError, "needs a base_url"),
         ({"extra_body": {"x": object()}}, ValueError, "cannot send the option 'extra_body'"),
         ({"extra_headers": {"X-Number": 3}}, ValueError, "values that are not strings"),
+        ({"extra_headers": {"X-Api-Key": "k"}}, ValueError, "no secret in extra_headers.*X-Api"),
+        ({"extra_headers": {"X-Api-Key": "$NOT_SET"}}, ValueError, "variable NOT_SET: set it"),
+        ({"extra_query": {"token": "k"}}, ValueError, "no secret in extra_query.*'token'"),
+        ({"extra_body": {"a": [{"password": "k"}]}}, ValueError, "no secret in extra_body"),
+        ({"timeout": 0}, ValueError, "timeout=0: it has to be a number of seconds above 0"),
+        ({"timeout": "60"}, ValueError, "timeout='60'"),
+        ({"max_retries": 1.5}, ValueError, "max_retries=1.5: it has to be a whole number"),
+        ({"max_concurrency": float("inf")}, ValueError, "max_concurrency=inf"),
+        ({"max_concurrency": True}, ValueError, "max_concurrency=True"),
     ],
 )
 def test_clients_that_cannot_work_cost_nothing_in_either_role(

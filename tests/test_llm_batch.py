@@ -13,7 +13,15 @@ from llm_server import LLMServer, WordRule
 from llm_tools import ask, truth, word_texts
 
 from sklearn_hypsae import LLMInterpreter
-from sklearn_hypsae.llm import ChatModel, Completion, LLMError, OpenAIBatch, OpenAIChat
+from sklearn_hypsae.llm import (
+    AnswerCache,
+    ChatModel,
+    Completion,
+    LLMError,
+    OpenAIBatch,
+    OpenAIChat,
+    openai_batch,
+)
 from sklearn_hypsae.llm._http import Answer
 from sklearn_hypsae.llm.annotation import annotation_requests
 from sklearn_hypsae.llm.openai_batch import _BatchRun
@@ -84,6 +92,70 @@ def test_a_killed_run_is_resumed_from_another_process(folder):
     np.testing.assert_array_equal(by_id, found)
 
 
+def test_a_lost_confirmation_does_not_make_a_second_batch(folder):
+    """The server has the batch, is paid for it, and only its answer is lost on the way."""
+    with LLMServer(WordRule({})) as server:
+        for i in range(3):
+            server.batches[f"other-{i}"] = {"id": f"other-{i}", "status": "completed"}
+        server.lose_replies.add("POST /v1/batches")
+        found = ask(batch_client(server), word_texts(5))
+    np.testing.assert_array_equal(found, truth(word_texts(5)))
+    assert len(server.batches) == 3 + 1
+
+
+def test_a_run_killed_before_it_hears_of_its_batch_finds_it(folder):
+    """What such a run leaves behind is the name it gave the batch."""
+    texts = word_texts(5)
+    with LLMServer(WordRule({})) as server:
+        client = batch_client(server, max_retries=0)
+        server.lose_replies.add("POST /v1/batches")
+        with pytest.raises(LLMError, match="failed 1 times at POST /batches"):
+            ask(client, texts)
+        server.batches["later"] = {"id": "later", "metadata": None, "status": "completed"}
+        server.batches["latest"] = {"id": "latest", "status": "completed"}
+        found = ask(client, texts)
+        assert [call for call in server.batch_calls if "POST" in call].count(
+            "POST /v1/batches"
+        ) == 1
+    np.testing.assert_array_equal(found, truth(texts))
+
+
+def test_a_batch_is_remembered_until_its_answers_are_kept(folder, tmp_path, monkeypatch):
+    texts, put = word_texts(5), AnswerCache.put
+    with LLMServer(WordRule({})) as server:
+
+        def interrupted(cache, key, completion):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(AnswerCache, "put", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ask(batch_client(server), texts, cache=tmp_path / "c")
+        monkeypatch.setattr(AnswerCache, "put", put)
+        found = ask(batch_client(server), texts, cache=tmp_path / "c")
+        assert len(server.batches) == 1
+    np.testing.assert_array_equal(found, truth(texts))
+    assert list((folder / "batches").iterdir()) == []
+
+
+def test_a_damaged_memo_is_no_memo(folder):
+    texts = word_texts(5)
+    (folder / "batches").mkdir(parents=True)
+    with LLMServer(WordRule({})) as server:
+        run = _BatchRun(batch_client(server), None, annotation_requests(texts, ["c"])[0])
+        run.memo.write_text('{"id": "bat')
+        assert np.isfinite(ask(batch_client(server), texts, ["c"])).all()
+
+
+def test_a_file_that_openai_would_not_take_is_refused_before_it_is_sent(monkeypatch):
+    monkeypatch.setattr(openai_batch, "MOST_BYTES", 1000)
+    monkeypatch.setattr(OpenAIBatch, "_is_openai", lambda client: True)
+    with LLMServer(WordRule({}), key="k") as server:
+        monkeypatch.setenv("OPENAI_API_KEY", "k")
+        with pytest.raises(LLMError, match="set a smaller batch_size than 50000"):
+            ask(batch_client(server), word_texts(20))
+    assert server.batch_calls == []
+
+
 def test_a_batch_that_the_server_has_forgotten_is_submitted_again(folder):
     texts = word_texts(5)
     with LLMServer(WordRule({})) as server:
@@ -118,7 +190,7 @@ def test_the_reason_of_a_failed_batch_shows_no_key(monkeypatch):
     with LLMServer(WordRule({})) as server:
         client = batch_client(server)
         protocol = _BatchRun(client, None, annotation_requests(word_texts(1), ["c"])[0]).protocol
-    assert protocol.without_key("Incorrect key sk-SECRETKEY123.") == "Incorrect key …."
+    assert protocol.without_secrets("Incorrect key sk-SECRETKEY123.") == "Incorrect key …."
     long_refusal = Answer(401, {}, b"x" * 285 + b"sk-SECRETKEY123")
     assert "sk-S" not in str(protocol.meaning(long_refusal))
 

@@ -121,6 +121,8 @@ def test_ctrl_c_is_not_held_up_by_an_engine_that_is_slow_to_end(monkeypatch):
     [
         (VLLMChat(""), "needs a model"),
         (VLLMChat("m", temprature=1), "unknown option 'temprature'.*SamplingParams"),
+        (VLLMChat("m", engine={"hf_token": "hf_x"}), "no secret in engine.*HF_TOKEN"),
+        (VLLMChat("m", batch_size=0), "batch_size=0"),
     ],
 )
 def test_what_cannot_work_is_said_before_a_model_is_loaded(client, said):

@@ -62,6 +62,9 @@ def test_separation_of_a_constant_annotation_is_unknown():
 def test_presence_is_above_zero_and_of_pairs_signed():
     np.testing.assert_array_equal(presence(np.array([[-0.5, 2.0, 0.0]])), [[0, 1, 0]])
     np.testing.assert_array_equal(presence(np.array([[-1.0, 0.5, 0.0]]), pairs=True), [[-1, 1, 0]])
+    probabilities = np.array([[0.9, -0.6, 0.1]])
+    np.testing.assert_array_equal(presence(probabilities, above=0.5), [[1, 0, 0]])
+    np.testing.assert_array_equal(presence(probabilities, above=0.5, pairs=True), [[1, -1, 0]])
 
 
 # Corrections

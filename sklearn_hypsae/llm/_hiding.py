@@ -1,10 +1,13 @@
-"""What a repr may show of a client's parameters."""
+"""Where a client's secrets may be, and what a repr may show of its parameters."""
 
+import os
 import re
 
 HIDDEN = "…"
-# Not max_tokens, stop_token_ids or tokenizer, which are common and no secrets.
-SECRET_NAME = re.compile(r"key|secret|auth|passw|credential|cookie|token(?!s$|s_|_id|iz)", re.I)
+# Not max_tokens, stop_token_ids, tokenizer or prompt_cache_key, which are common and no secrets.
+SECRET_NAME = re.compile(
+    r"(?<!cache_)key|secret|auth|passw|credential|cookie|token(?!s$|s_|_id|iz)", re.I
+)
 
 
 def shown(name, value):
@@ -35,8 +38,8 @@ def shown(name, value):
         return value
     if SECRET_NAME.search(name):
         return HIDDEN
-    if name == "extra_headers" and isinstance(value, dict):
-        # A secret may travel in a header of any name.
+    if name in ("extra_headers", "extra_query") and isinstance(value, dict):
+        # A secret may travel under any name there.
         return dict.fromkeys(value, HIDDEN)
     if isinstance(value, dict):
         return {key: shown(str(key), inner) for key, inner in value.items()}
@@ -46,6 +49,75 @@ def shown(name, value):
     if isinstance(value, str) and ("://" in value or name.endswith("url")):
         return _without_secrets(value)
     return value
+
+
+def secret_in(value):
+    """Find what has the name of a secret.
+
+    Parameters
+    ----------
+    value : object
+        A parameter's value; dicts and lists are searched.
+
+    Returns
+    -------
+    name : str or None
+        Of the first one found that is not the name of an environment variable, as in
+        ``{"X-Api-Key": "$MY_KEY"}``.
+
+    Examples
+    --------
+    >>> from sklearn_hypsae.llm._hiding import secret_in
+    >>> secret_in({"top_k": 5, "lora": [{"hf_token": "hf_x"}]})
+    'hf_token'
+    >>> secret_in({"X-Api-Key": "$MY_KEY"})
+    """
+    if isinstance(value, list | tuple):
+        return next(filter(None, map(secret_in, value)), None)
+    if not isinstance(value, dict):
+        return None
+    for name, inner in value.items():
+        if SECRET_NAME.search(str(name)) and isinstance(inner, str):
+            if not inner.startswith("$"):
+                return str(name)
+        elif (found := secret_in(inner)) is not None:
+            return found
+    return None
+
+
+def read_variables(headers):
+    """Read header values that name an environment variable.
+
+    Parameters
+    ----------
+    headers : dict of str to str or None
+
+    Returns
+    -------
+    headers : dict of str to str
+        With the values that begin with ``$`` replaced.
+
+    Raises
+    ------
+    ValueError
+        If a variable is not set, or holds what no header can.
+
+    Examples
+    --------
+    >>> from sklearn_hypsae.llm._hiding import read_variables
+    >>> read_variables({"X-Team": "linguistics"})
+    {'X-Team': 'linguistics'}
+    """
+    read = dict(headers or {})
+    for header, value in read.items():
+        if value.startswith("$"):
+            read[header] = os.environ.get(value[1:], "").strip()
+            if not read[header] or not all(" " <= c <= "~" for c in read[header]):
+                raise ValueError(
+                    f"The header {header!r} is to hold the environment variable {value[1:]}: set "
+                    "it, to characters that a header can have."
+                )
+    return read
 
 
 def _without_secrets(url):

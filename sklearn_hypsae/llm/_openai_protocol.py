@@ -72,13 +72,17 @@ class ChatCompletions:
     is_openai : bool
         Whether the server is OpenAI's own.
 
-    url, key : str
-        The one for errors, the other to keep out of them.
+    url : str
+        For errors.
+
+    secrets : list of str
+        To keep out of them.
     """
 
-    def __init__(self, http, *, model, options, timeout, structured, is_openai, url, key):
+    def __init__(self, http, *, model, options, timeout, structured, is_openai, url, secrets):
         self.http, self.model, self.options, self.timeout = http, model, options, timeout
-        self.structured, self.is_openai, self.url, self.key = structured, is_openai, url, key
+        self.structured, self.is_openai = structured, is_openai
+        self.url, self.secrets = url, secrets
 
     async def send(self, request):
         """Send a request and read its answer.
@@ -142,7 +146,6 @@ class ChatCompletions:
                     method,
                     path,
                     content,
-                    headers=self.options.get("extra_headers"),
                     params=self.options.get("extra_query"),
                 )
         except TimeoutError:
@@ -184,13 +187,15 @@ class ChatCompletions:
         )
 
     def _reason(self, error, answer):
-        """Give the server's words, without a key and no longer than a sentence or two."""
+        """Give the server's words, without secrets and no longer than a sentence or two."""
         reason = str(error.get("message") or answer.body.decode(errors="replace"))
-        return " ".join(self.without_key(reason).split())[:LONGEST_REASON]
+        return " ".join(self.without_secrets(reason).split())[:LONGEST_REASON]
 
-    def without_key(self, words):
-        """Hide the key in a server's words; the word for no key hides nothing."""
-        return words if self.key == NO_KEY else words.replace(self.key, "…")
+    def without_secrets(self, words):
+        """Hide keys in a server's words."""
+        for secret in self.secrets:
+            words = words.replace(secret, "…")
+        return words
 
 
 def chat_body(model, request, options, structured, is_openai):

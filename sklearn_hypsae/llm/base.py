@@ -139,6 +139,13 @@ class ChatModel:
         """
         raise NotImplementedError(f"{type(self).__name__} has to define complete().")
 
+    def forget(self, requests):
+        """Take note that the outcomes of a batch are kept.
+
+        Called with what :meth:`complete` was given. A client that remembers what is under way,
+        for the next run after one that was killed, need not remember these any more.
+        """
+
     def identity(self):
         """Everything that decides what the model answers, for the key of cached answers.
 

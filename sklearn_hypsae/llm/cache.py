@@ -17,6 +17,9 @@ FILE_NAME = "answers.sqlite"
 KEYS_PER_QUERY = 500
 BUSY_SECONDS = 60
 OPEN_ATTEMPTS = 20
+# Turning WAL on does not wait for others that do the same right now, and a file that is being
+# set aside by another process fails in its own ways.
+PASSING = ("locked", "disk I/O error", "unable to open")
 _COLUMNS = "key, text, prompt_tokens, completion_tokens, probabilities"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (
@@ -99,11 +102,10 @@ class AnswerCache:
                 some = keys[start : start + KEYS_PER_QUERY]
                 marks = ",".join("?" * len(some))
                 query = f"SELECT {_COLUMNS} FROM answers WHERE key IN ({marks})"
-                for key, text, n_prompt, n_completion, probabilities in self._connection.execute(
-                    query, some
-                ):
-                    probabilities = json.loads(probabilities) if probabilities else None
-                    found[key] = Completion(text, n_prompt, n_completion, probabilities)
+                for key, *row in self._connection.execute(query, some):
+                    # A damaged row is no answer, and no reason to lose the others.
+                    with contextlib.suppress(ValueError, AttributeError, TypeError):
+                        found[key] = _completion(*row)
         return found
 
     def put(self, key, completion):
@@ -153,28 +155,36 @@ class AnswerCache:
     def _open(self):
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         for attempt in range(OPEN_ATTEMPTS):
+            opened = _file_id(self.path)
             try:
                 return self._connect()
-            except sqlite3.OperationalError as error:
-                # Turning WAL on does not wait for others that do the same right now.
-                if "locked" not in str(error) or attempt == OPEN_ATTEMPTS - 1:
+            except sqlite3.DatabaseError as error:
+                failed = isinstance(error, sqlite3.OperationalError)
+                if (
+                    failed
+                    and not any(words in str(error) for words in PASSING)
+                    or (attempt == OPEN_ATTEMPTS - 1)
+                ):
                     reason = f"The answer cache {self.path} cannot be opened: {error}."
                     raise OSError(reason) from error
-                time.sleep(0.05)
-            except sqlite3.DatabaseError as error:
-                self._set_aside(error)
+                if failed:
+                    time.sleep(0.05)
+                else:
+                    self._set_aside(error, opened)
 
     def _connect(self):
         connection = sqlite3.connect(
             self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
+        # As bytes: text that is damaged must not end a query.
+        connection.text_factory = bytes
         try:
             os.chmod(self.path, 0o600)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
             (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-            if verdict != "ok":
-                raise sqlite3.DatabaseError(verdict)
+            if verdict != b"ok":
+                raise sqlite3.DatabaseError(verdict.decode(errors="replace"))
             connection.execute(_SCHEMA)
             connection.execute(f"SELECT {_COLUMNS} FROM answers LIMIT 1").fetchone()
         except BaseException:
@@ -182,16 +192,44 @@ class AnswerCache:
             raise
         return connection
 
-    def _set_aside(self, error):
+    def _set_aside(self, error, damaged):
         """Rename a damaged file and its companions, so that nothing is lost for good."""
         aside = f"{self.path}.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-        for suffix in ("", "-wal", "-shm"):
-            # Another process may have set it aside a moment ago.
-            with contextlib.suppress(FileNotFoundError):
-                os.replace(f"{self.path}{suffix}", f"{aside}{suffix}")
+        with _alone(f"{self.path}.lock"):
+            if damaged is not None and _file_id(self.path) != damaged:
+                # Another process has set it aside, and begun a new one, a moment ago.
+                return
+            for suffix in ("-wal", "-shm", ""):
+                with contextlib.suppress(FileNotFoundError):
+                    os.replace(f"{self.path}{suffix}", f"{aside}{suffix}")
         warnings.warn(
             f"The answer cache {self.path} is damaged ({error}): it was set aside as {aside}, "
             "and a new one was begun.",
             UserWarning,
             stacklevel=5,
         )
+
+
+def _completion(text, n_prompt, n_completion, probabilities):
+    probabilities = json.loads(probabilities) if probabilities else None
+    return Completion(text.decode(), n_prompt, n_completion, probabilities)
+
+
+def _file_id(path):
+    """What tells a file from another that later has its name; None where there is none."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+@contextlib.contextmanager
+def _alone(path):
+    """Keep other processes out while they, too, go through here."""
+    holder = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+    try:
+        holder.execute("BEGIN EXCLUSIVE")
+        yield
+    finally:
+        holder.close()

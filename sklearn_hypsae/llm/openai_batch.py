@@ -8,6 +8,7 @@ import logging
 import os
 import random
 import uuid
+from numbers import Integral, Real
 
 from .._cache_folder import cache_folder
 from ._http import BrokenOff, Unreachable, connect
@@ -23,6 +24,10 @@ from .base import CompletionError, LLMError
 from .cache import request_keys
 from .openai_chat import OpenAIChat
 
+NAME_IN_METADATA = "sklearn_hypsae_batch"
+PAGES_OF_BATCHES = 20
+# https://platform.openai.com/docs/guides/batch
+MOST_BYTES = 200e6
 STILL_RUNNING = {"validating", "in_progress", "finalizing", "cancelling"}
 logger = logging.getLogger(__name__)
 
@@ -31,8 +36,10 @@ class OpenAIBatch(OpenAIChat):
     """Chat completions as batch files: submitted, polled, collected.
 
     A run that is killed while a batch is under way finds it again: which requests went into
-    which batch is kept in the cache folder (hashes and ids, no texts), and the same requests
-    are collected from it instead of being submitted once more, from any process.
+    which batch is kept in the cache folder (hashes and ids, no texts) until the answers are
+    kept, and the same requests are collected from it instead of being submitted once more,
+    from any process. A batch carries a name of its own in its metadata, by which one is found
+    of which the server's confirmation was lost.
 
     Parameters
     ----------
@@ -101,8 +108,12 @@ class OpenAIBatch(OpenAIChat):
         self.poll_seconds = poll_seconds
         self.batch_size = batch_size
 
-    def _least(self):
-        return {**super()._least(), "poll_seconds": 0, "batch_size": 1}
+    def _numbers(self):
+        return {
+            **super()._numbers(),
+            "poll_seconds": (Real, 0, "a number of seconds, at least 0"),
+            "batch_size": (Integral, 1, "a whole number, at least 1"),
+        }
 
     def complete(self, requests, monitor=None):
         """Answer each request; see :meth:`ChatModel.complete`.
@@ -131,6 +142,10 @@ class OpenAIBatch(OpenAIChat):
 
         return run_in_thread(work) if requests else []
 
+    def forget(self, requests):
+        """Forget the batch of these requests; see :meth:`ChatModel.forget`."""
+        _memo(request_keys(self.identity(), requests)).unlink(missing_ok=True)
+
 
 class _BatchRun:
     """One batch on its way."""
@@ -145,12 +160,11 @@ class _BatchRun:
             structured=client.structured,
             is_openai=client._is_openai(),
             url=client._url(),
-            key=client._key(),
+            secrets=client._secrets(),
         )
         keys = request_keys(client.identity(), requests)
         self.names = [key.hex() for key in keys]
-        digest = hashlib.sha256(b"".join(sorted(keys))).hexdigest()
-        self.memo = cache_folder() / "batches" / f"{digest}.json"
+        self.memo = _memo(keys)
 
     async def run(self):
         """Submit, or find what was submitted; wait; collect."""
@@ -166,9 +180,9 @@ class _BatchRun:
         for name in ("output_file_id", "error_file_id"):
             if batch.get(name):
                 answers.update(await self._lines(batch[name]))
-        self.memo.unlink(missing_ok=True)
         if batch["status"] == "failed":
-            reason = self.protocol.without_key(_first_error(batch))
+            self.memo.unlink(missing_ok=True)
+            reason = self.protocol.without_secrets(_first_error(batch))
             raise LLMError(f"The batch {batch['id']} failed: {reason[:LONGEST_REASON]}")
         return [
             self._outcome(request, answers.get(name), batch["status"])
@@ -183,11 +197,16 @@ class _BatchRun:
         """The batch that these requests are in already, or None."""
         if self.client.batch_id is not None:
             return await self._call("GET", f"/batches/{self.client.batch_id}")
-        if not self.memo.exists():
-            return None
-        batch_id = json.loads(self.memo.read_text())["id"]
-        logger.info("the same requests are in batch %s already: collecting it", batch_id)
-        return await self._call("GET", f"/batches/{batch_id}", may_be_gone=True)
+        known = _read_memo(self.memo)
+        if "id" in known:
+            batch = await self._call("GET", f"/batches/{known['id']}", may_be_gone=True)
+        elif "name" in known:
+            batch = await self._named(known["name"])
+        else:
+            batch = None
+        if batch is not None:
+            logger.info("the same requests are in batch %s already: collecting it", batch["id"])
+        return batch
 
     async def _submit(self):
         client = self.client
@@ -210,20 +229,47 @@ class _BatchRun:
             for name, request in dict(zip(self.names, self.requests, strict=True)).items()
         ]
         content, content_type = _multipart("\n".join(lines).encode())
+        if client._is_openai() and len(content) > MOST_BYTES:
+            raise LLMError(
+                f"The batch file has {len(content) / 1e6:.0f} MB and OpenAI takes "
+                f"{MOST_BYTES / 1e6:.0f}: set a smaller batch_size than {client.batch_size}."
+            )
         headers = {"Content-Type": content_type}
         file = await self._call("POST", "/files", content, headers)
+        name = uuid.uuid4().hex
         order = {
             "input_file_id": file["id"],
             "endpoint": "/v1/chat/completions",
             "completion_window": "24h",
+            "metadata": {NAME_IN_METADATA: name},
         }
-        batch = await self._call("POST", "/batches", json.dumps(order).encode())
-        self.memo.parent.mkdir(mode=0o700, exist_ok=True)
-        unfinished = self.memo.with_suffix(f".{os.getpid()}")
-        unfinished.write_text(json.dumps({"id": batch["id"]}))
-        unfinished.replace(self.memo)
+        # Written first: a run that is killed before it hears of the batch still finds it.
+        self._write_memo({"name": name})
+        batch = await self._call(
+            "POST", "/batches", json.dumps(order).encode(), done=lambda: self._named(name)
+        )
+        self._write_memo({"id": batch["id"]})
         logger.info("submitted %d requests as batch %s", len(lines), batch["id"])
         return batch
+
+    def _write_memo(self, known):
+        self.memo.parent.mkdir(mode=0o700, exist_ok=True)
+        unfinished = self.memo.with_suffix(f".{os.getpid()}")
+        unfinished.write_text(json.dumps(known))
+        unfinished.replace(self.memo)
+
+    async def _named(self, name):
+        """The batch that was submitted under a name, or None."""
+        params = {"limit": 100}
+        for _ in range(PAGES_OF_BATCHES):
+            page = await self._call("GET", "/batches", params=params)
+            for batch in page["data"]:
+                if (batch.get("metadata") or {}).get(NAME_IN_METADATA) == name:
+                    return batch
+            if not page.get("has_more"):
+                break
+            params["after"] = page["data"][-1]["id"]
+        return None
 
     async def _lines(self, file_id):
         body = await self._call("GET", f"/files/{file_id}/content", raw=True)
@@ -241,14 +287,30 @@ class _BatchRun:
         except Retry as failure:
             return CompletionError(failure.detail)
 
-    async def _call(self, method, path, body=b"", headers=None, *, raw=False, may_be_gone=False):
-        """One call to the server, tried again while it fails in a way that may pass."""
+    async def _call(
+        self,
+        method,
+        path,
+        body=b"",
+        headers=None,
+        *,
+        params=None,
+        raw=False,
+        may_be_gone=False,
+        done=None,
+    ):
+        """One call to the server, tried again while it fails in a way that may pass.
+
+        Where it may have been heard and only the answer was lost, ``done`` tells what came of
+        it, or None.
+        """
+        params = {**(self.client.options.get("extra_query") or {}), **(params or {})}
         rng = random.Random(0)
         attempt = 0
         while True:
             try:
                 async with asyncio.timeout(self.client.timeout):
-                    answer = await self.http.request(method, path, body, headers)
+                    answer = await self.http.request(method, path, body, headers, params)
                 if answer.status == 404 and may_be_gone:
                     return None
                 if answer.status != 200:
@@ -258,13 +320,30 @@ class _BatchRun:
                 if attempt == self.client.max_retries:
                     raise LLMError(
                         f"The server at {self.client._url()} failed {attempt + 1} times at "
-                        f"{method} {path.split('?')[0]}: {failure or type(failure).__name__}"
+                        f"{method} {path}: {failure or type(failure).__name__}"
                     ) from None
                 asked = getattr(failure, "after", None) or 0.0
-                delay = min(LONGEST_DELAY, FIRST_DELAY_WHEN_BUSY * 2**attempt)
-                delay *= rng.uniform(0.5, 1.0)
-                await asyncio.sleep(max(delay, asked))
-                attempt += 1
+            delay = min(LONGEST_DELAY, FIRST_DELAY_WHEN_BUSY * 2**attempt)
+            await asyncio.sleep(max(delay * rng.uniform(0.5, 1.0), asked))
+            attempt += 1
+            result = await done() if done else None
+            if result is not None:
+                return result
+
+
+def _memo(keys):
+    """Where it is noted which batch these requests are in."""
+    digest = hashlib.sha256(b"".join(sorted(keys))).hexdigest()
+    return cache_folder() / "batches" / f"{digest}.json"
+
+
+def _read_memo(path):
+    """What is noted: the batch's ``id``, or only the ``name`` it was to be submitted under."""
+    try:
+        known = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
 
 
 def _multipart(content):

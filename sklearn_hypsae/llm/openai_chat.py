@@ -5,14 +5,13 @@ import difflib
 import functools
 import inspect
 import json
-import math
 import os
 import random
-from numbers import Real
+from numbers import Integral, Real
 from urllib.parse import urlsplit
 
 from .._optional import import_optional
-from ._hiding import shown
+from ._hiding import read_variables, secret_in, shown
 from ._http import connect
 from ._openai_protocol import NO_KEY, OPTIONS, ChatCompletions, plain_number
 from ._pool import Pool, run_in_thread
@@ -20,8 +19,13 @@ from .base import ChatModel, Completion, Monitor, Request
 
 KEY_VARIABLES = ("OPENAI_API_KEY", "OPENAI_KEY_SAE")
 URL_VARIABLE = "OPENAI_BASE_URL"
-#: Numbers that a client takes, with the least that makes sense.
-LEAST = {"max_concurrency": 1, "timeout": 0, "max_retries": 0, "max_outage": 0}
+#: Numbers that a client takes: what they are, the least that makes sense, and in words.
+NUMBERS = {
+    "max_concurrency": (Integral, 1, "a whole number, at least 1"),
+    "timeout": (Real, 1e-3, "a number of seconds above 0"),
+    "max_retries": (Integral, 0, "a whole number, at least 0"),
+    "max_outage": (Real, 0, "a number of seconds, at least 0"),
+}
 # Whom OpenAI charges where a key belongs to several accounts.
 ACCOUNT_VARIABLES = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
 OPENAI_URL = "https://api.openai.com/v1"
@@ -68,7 +72,8 @@ class OpenAIChat(ChatModel):
     **options
         Further options of chat completions, sent as they are: ``temperature``,
         ``reasoning_effort``, ``max_completion_tokens``, ``seed``, … What only the server
-        knows goes into ``extra_body``, a dict.
+        knows goes into ``extra_body``, a dict. ``extra_headers`` may name environment
+        variables, as in ``{"X-Api-Key": "$GATEWAY_KEY"}``.
 
     Notes
     -----
@@ -123,12 +128,11 @@ class OpenAIChat(ChatModel):
         import_optional("h11", purpose="OpenAIChat", extra="openai")
         if not isinstance(self.model, str) or not self.model:
             raise ValueError("OpenAIChat needs the name of a model, a string that is not empty.")
-        for name, least in self._least().items():
+        for name, (kind, least, words) in self._numbers().items():
             value = getattr(self, name)
-            if not isinstance(value, Real) or math.isnan(value) or value < least:
+            if isinstance(value, bool) or not isinstance(value, kind) or not value >= least:
                 raise ValueError(
-                    f"{type(self).__name__} got {name}={value!r}: it has to be a number, and at "
-                    f"least {least}."
+                    f"{type(self).__name__} got {name}={value!r}: it has to be {words}."
                 )
         self._check_prices()
         self._check_url()
@@ -181,7 +185,7 @@ class OpenAIChat(ChatModel):
                     structured=self.structured,
                     is_openai=self._is_openai(),
                     url=self._url(),
-                    key=self._key(),
+                    secrets=self._secrets(),
                 )
                 yield Pool(
                     functools.partial(send, completions),
@@ -216,7 +220,14 @@ class OpenAIChat(ChatModel):
         for header, variable in ACCOUNT_VARIABLES.items():
             if os.environ.get(variable) and self._is_openai():
                 headers[header] = os.environ[variable]
-        return headers
+        return {**headers, **read_variables(self.options.get("extra_headers"))}
+
+    def _secrets(self):
+        """What must not appear in any message."""
+        named = self.options.get("extra_headers") or {}
+        read = read_variables(named)
+        secrets = [read[name] for name, value in named.items() if value.startswith("$")]
+        return secrets if self._key() == NO_KEY else [*secrets, self._key()]
 
     def _url(self):
         return self.base_url or os.environ.get(URL_VARIABLE) or OPENAI_URL
@@ -243,8 +254,8 @@ class OpenAIChat(ChatModel):
             )
         return NO_KEY
 
-    def _least(self):
-        return LEAST
+    def _numbers(self):
+        return NUMBERS
 
     def _check_prices(self):
         if self.prices is None:
@@ -286,13 +297,22 @@ class OpenAIChat(ChatModel):
                 "server knows go into extra_body={...}."
             )
         headers = self.options.get("extra_headers") or {}
-        if any(name.lower() in ("authorization", "api-key", "x-api-key") for name in headers):
-            raise ValueError(
-                "OpenAIChat takes no key in extra_headers, where it would be shown: set the "
-                f"environment variable {KEY_VARIABLES[0]}."
-            )
         if not all(isinstance(value, str) for value in headers.values()):
             raise ValueError("OpenAIChat got extra_headers with values that are not strings.")
+        if any(name.lower() == "authorization" for name in headers):
+            raise ValueError(
+                "OpenAIChat takes no key in extra_headers: set the environment variable "
+                f"{KEY_VARIABLES[0]}."
+            )
+        for place in ("extra_headers", "extra_query", "extra_body"):
+            name = secret_in(self.options.get(place))
+            if name is not None:
+                raise ValueError(
+                    f"OpenAIChat takes no secret in {place}, where {name!r} would be kept and "
+                    "pickled: set an environment variable and name it, as in extra_headers="
+                    '{"X-Api-Key": "$MY_KEY"}.'
+                )
+        read_variables(headers)
         for name, value in self.options.items():
             try:
                 json.dumps(value, default=plain_number)

@@ -92,7 +92,7 @@ class Runner:
         """
         distinct = list(dict.fromkeys(requests))
         keys = dict(zip(distinct, request_keys(client.identity(), distinct), strict=True))
-        answers = self.cached(keys)
+        answers = self.cached(keys, accept)
         missing = [request for request in distinct if request not in answers]
         self.usage["cached"] += len(answers)
         logger.info(
@@ -123,12 +123,15 @@ class Runner:
             return math.inf
         return max(0, self.max_requests - self.usage["requests"])
 
-    def cached(self, keys):
+    def cached(self, keys, accept):
         """Answers that the cache has.
 
         Parameters
         ----------
         keys : dict of Request to bytes
+
+        accept : callable
+            As for :meth:`ask`; what it refuses counts as not there.
 
         Returns
         -------
@@ -141,7 +144,11 @@ class Runner:
         except sqlite3.Error as error:
             self._drop_cache(error)
             return {}
-        return {request: found[key] for request, key in keys.items() if key in found}
+        return {
+            request: found[key]
+            for request, key in keys.items()
+            if key in found and accept(request, found[key].text)
+        }
 
     def keep(self, key, completion):
         """Put an answer into the cache."""
@@ -189,7 +196,8 @@ class _Run(Monitor):
             allowed = [i for i in open_positions if self.permit(requests[i])]
             if not allowed:
                 break
-            answered = self.client.complete([requests[i] for i in allowed], self)
+            asked = [requests[i] for i in allowed]
+            answered = self.client.complete(asked, self)
             outcomes.update(zip(allowed, answered, strict=True))
             for i in allowed:
                 if not self._settled(outcomes, i):
@@ -197,6 +205,8 @@ class _Run(Monitor):
                 elif requests[i] not in self.outcomes:
                     # Kept before the rest is asked again, which may take a batch's whole day.
                     self.record(i, outcomes[i])
+            if hasattr(self.client, "forget"):
+                self.client.forget(asked)
         return [
             outcomes.get(i) if i not in outcomes or self._settled(outcomes, i) else off_format()
             for i in range(len(requests))

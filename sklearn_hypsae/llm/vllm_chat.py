@@ -4,9 +4,10 @@ import inspect
 import json
 import math
 import threading
+from numbers import Integral
 
 from .._optional import import_optional
-from ._hiding import shown
+from ._hiding import secret_in, shown
 from ._openai_protocol import answer_schema, choosing_token
 from .base import (
     ChatModel,
@@ -99,6 +100,17 @@ class VLLMChat(ChatModel):
             raise ValueError(
                 f"VLLMChat got the unknown option {sorted(unknown)[0]!r}: options are those of "
                 "vllm.SamplingParams; arguments of vllm.LLM go into engine={...}."
+            )
+        secret = secret_in(self.engine)
+        if secret is not None:
+            raise ValueError(
+                f"VLLMChat takes no secret in engine, where {secret!r} would be kept and "
+                "pickled: set an environment variable, which for the hub's token is HF_TOKEN."
+            )
+        if not isinstance(self.batch_size, Integral) or self.batch_size < 1:
+            raise ValueError(
+                f"VLLMChat got batch_size={self.batch_size!r}: it has to be a whole number, at "
+                "least 1."
             )
 
     def complete(self, requests, monitor=None):
