@@ -12,9 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from .largest import largest_of_rows
+
+# What torch.embedding_bag calls the sum, by which functional.embedding_bag calls it, with checks
+# that take as long as a small sum.
+SUM = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +45,11 @@ class Pattern:
     neurons: torch.Tensor
     offsets: torch.Tensor
     n_neurons: int
+
+    @functools.cached_property
+    def positions(self):
+        """Where the active neurons are in flattened scores, where bags are rows."""
+        return self.bags * self.n_neurons + self.neurons
 
     @functools.cached_property
     def by_neuron(self):
@@ -105,9 +113,11 @@ def topk_pattern(scores, k):
     n_rows, n_neurons = scores.shape
     bags, offsets = _even_bags(n_rows, k, scores.device)
     if scores.device.type == "cpu":
-        neurons = largest_of_rows(scores, k) - bags * n_neurons
-    else:
-        neurons = torch.topk(scores, k, dim=1, sorted=False).indices.sort(dim=1).values.flatten()
+        positions = largest_of_rows(scores, k)
+        pattern = Pattern(bags, positions - bags * n_neurons, offsets, n_neurons)
+        pattern.__dict__["positions"] = positions
+        return pattern
+    neurons = torch.topk(scores, k, dim=1, sorted=False).indices.sort(dim=1).values.flatten()
     return Pattern(bags, neurons, offsets, n_neurons)
 
 
@@ -195,12 +205,7 @@ class _Encode(torch.autograd.Function):
     def forward(ctx, weight, bias, input_bias, centred, dense, pattern):
         ctx.pattern = pattern
         ctx.save_for_backward(weight, centred)
-        if dense is None:
-            return _sampled_product(pattern, centred, weight) + bias.index_select(
-                0, pattern.neurons
-            )
-        positions = pattern.bags * pattern.n_neurons + pattern.neurons
-        return dense.reshape(-1).index_select(0, positions)
+        return _active(pattern, centred, dense, weight, bias)
 
     @staticmethod
     def backward(ctx, grad):
@@ -288,8 +293,7 @@ class _SquaredError(torch.autograd.Function):
         residual = centred - decoded
         ctx.save_for_backward(residual)
         ctx.mark_non_differentiable(residual)
-        flat = residual.flatten()
-        return torch.dot(flat, flat) / len(centred), residual
+        return _mean_square(residual), residual
 
     @staticmethod
     def backward(ctx, grad, _):
@@ -321,17 +325,104 @@ def squared_error(decoded, input_bias, centred):
     return _SquaredError.apply(decoded, input_bias, centred)
 
 
+class _Autoencode(torch.autograd.Function):
+    """Encode, decode and squared error as one node: a step of small products is mostly calls."""
+
+    @staticmethod
+    def forward(ctx, centred, dense, pattern, is_signed, *parameters):
+        encoder_weight, encoder_bias, _, decoder_weight = parameters
+        values = _active(pattern, centred, dense, encoder_weight, encoder_bias)
+        if not is_signed:
+            values.clamp_min_(0)
+        decoded = _bag_sums(pattern.neurons, pattern.offsets, decoder_weight, values)
+        residual = torch.sub(centred, decoded, out=decoded)
+        ctx.pattern, ctx.is_signed = pattern, is_signed
+        ctx.save_for_backward(centred, values, residual, *parameters)
+        ctx.mark_non_differentiable(residual)
+        ctx.set_materialize_grads(False)
+        return _mean_square(residual), values, residual
+
+    @staticmethod
+    def backward(ctx, grad, grad_values, _):
+        centred, values, residual, encoder_weight, _, _, decoder_weight = ctx.saved_tensors
+        pattern, factor = ctx.pattern, -2 * grad / len(residual)
+        order, bags, offsets = pattern.by_neuron
+        of_values = _sampled_product(pattern, residual, decoder_weight) * factor
+        # What would only change lengths, see ``decode``.
+        along = values * of_values
+        if grad_values is not None:
+            of_values += grad_values
+        if not ctx.is_signed:
+            of_values *= values > 0
+        sums = torch.stack((along, of_values), dim=1)
+        sums = _bag_sums(order, offsets, sums, torch.ones_like(values))
+        of_decoder = _bag_sums(bags, offsets, residual, (values * factor).index_select(0, order))
+        of_decoder.addcmul_(sums[:, :1], decoder_weight, value=-1)
+        of_encoder = _bag_sums(bags, offsets, centred, of_values.index_select(0, order))
+        of_bias = sums[:, 1].contiguous()
+        of_input_bias = residual.sum(dim=0) * factor - of_bias @ encoder_weight
+        return None, None, None, None, of_encoder, of_bias, of_input_bias, of_decoder
+
+
+def autoencode(parameters, centred, dense, pattern, *, is_signed):
+    """Give the code of a batch and how well it reconstructs the rows.
+
+    The same as ``encode``, a rectifier, ``decode`` with unit rows and ``squared_error``.
+
+    Parameters
+    ----------
+    parameters : tuple of Tensor
+        Encoder weight and bias, input bias and decoder weight.
+
+    centred : Tensor of shape (n_rows, d)
+        Rows less the input bias.
+
+    dense : Tensor of shape (n_rows, M) or None
+        As for ``encode``.
+
+    pattern : Pattern
+        Its bags are the rows.
+
+    is_signed : bool
+        Whether values may be negative.
+
+    Returns
+    -------
+    error : Tensor, scalar
+        Mean over rows of the squared error.
+
+    values : Tensor of shape (n_active,)
+
+    residual : Tensor of shape (n_rows, d)
+        ``centred`` less its reconstruction, without a graph.
+    """
+    return _Autoencode.apply(centred, dense, pattern, is_signed, *parameters)
+
+
+def _active(pattern, centred, dense, weight, bias):
+    """Pre-activations of a pattern: picked where they are known, else computed."""
+    if dense is not None:
+        return dense.reshape(-1).index_select(0, pattern.positions)
+    return _sampled_product(pattern, centred, weight) + bias.index_select(0, pattern.neurons)
+
+
+def _mean_square(rows):
+    flat = rows.flatten()
+    return torch.dot(flat, flat) / len(rows)
+
+
 def _bag_sums(numbers, offsets, rows, values):
     """Weighted sums of numbered rows, one for each bag."""
-    return functional.embedding_bag(
-        numbers,
+    return torch.embedding_bag(
         # Whatever a gradient would need is prepared for rows that require one.
         rows.detach(),
+        numbers,
         offsets,
-        mode="sum",
+        scale_grad_by_freq=False,
+        mode=SUM,
         per_sample_weights=values.detach(),
         include_last_offset=True,
-    )
+    )[0]
 
 
 def _sums_by_neuron(values, pattern):

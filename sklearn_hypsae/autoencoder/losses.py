@@ -52,12 +52,17 @@ def batch_loss(module, x, y, dead):
     """
     settings = module.settings
     centred, dense = module(x)
-    code = module.code(centred, dense, module.pattern(dense))
-    main, fvu, residual = _reconstruction_loss(module, x, centred, code)
+    pattern = module.pattern(dense)
+    if len(module.prefix_lengths) < 2:
+        main, code, residual = module.autoencode(centred, dense, pattern)
+        fvu = main.detach()
+    else:
+        code = module.code(centred, dense, pattern)
+        main, fvu, residual = _nested_error(module, x, code)
     loss = main
     if settings.multi_coef and settings.multi_k:
-        pattern = kernels.topk_pattern(module.scores(dense), settings.multi_k)
-        wider = module.decode(module.code(centred, dense, pattern))
+        more = kernels.topk_pattern(module.scores(dense), settings.multi_k)
+        wider = module.decode(module.code(centred, dense, more))
         error, _ = kernels.squared_error(wider, module.input_bias, centred)
         loss = loss + settings.multi_coef * error
     if len(dead):
@@ -66,22 +71,15 @@ def batch_loss(module, x, y, dead):
     if settings.target_coef:
         target_error = (module.read_out(code) - y).square().mean()
         loss = loss + settings.target_coef * target_error
+    is_active = code.values.detach() != 0
     if module.training:
-        module.count_step(code)
-    return BatchLoss(
-        loss,
-        fvu,
-        (code.values.detach() != 0).sum() / len(x),
-        target_error.detach(),
-    )
+        module.count_step(pattern, is_active)
+    return BatchLoss(loss, fvu, is_active.sum() / len(x), target_error.detach())
 
 
-def _reconstruction_loss(module, x, centred, code):
+def _nested_error(module, x, code):
     """Squared error, averaged over the nested prefixes (2503.17547); FVU and residual in full."""
     n_levels = len(module.prefix_lengths)
-    if n_levels < 2:
-        error, residual = kernels.squared_error(module.decode(code), module.input_bias, centred)
-        return error, error.detach(), residual
     levels = code._replace(pattern=code.pattern.in_levels(module.prefix_lengths))
     parts = module.decode(levels).view(len(x), n_levels, -1)
     residuals = (x - module.input_bias).unsqueeze(1) - parts.cumsum(dim=1)

@@ -98,6 +98,30 @@ class SparseAutoencoder(nn.Module):
             return kernels.batch_topk_pattern(scores, self.settings.k)
         return kernels.topk_pattern(scores, self.settings.k)
 
+    def autoencode(self, centred, dense, pattern):
+        """Give code, squared error and residual at once; see ``kernels.autoencode``.
+
+        Parameters
+        ----------
+        centred : Tensor of shape (n_rows, d)
+
+        dense : Tensor of shape (n_rows, M)
+
+        pattern : Pattern
+
+        Returns
+        -------
+        error : Tensor, scalar
+        code : Code
+        residual : Tensor of shape (n_rows, d)
+        """
+        parameters = self.encoder_weight, self.encoder_bias, self.input_bias, self.decoder_weight
+        known = None if self._selects_roughly() else dense
+        error, values, residual = kernels.autoencode(
+            parameters, centred, known, pattern, is_signed=self.settings.signed
+        )
+        return error, Code(values, pattern), residual
+
     def code(self, centred, dense, pattern):
         """Give the values of the active neurons, differentiable in the encoder.
 
@@ -132,11 +156,19 @@ class SparseAutoencoder(nn.Module):
             bias.requires_grad_(False)
 
     @torch.no_grad()
-    def count_step(self, code):
-        """Take note of which neurons fired in a training step."""
+    def count_step(self, pattern, is_active):
+        """Take note of which neurons fired in a training step.
+
+        Parameters
+        ----------
+        pattern : Pattern
+
+        is_active : bool Tensor of shape (n_active,)
+            Which of its neurons have a value other than 0.
+        """
         self.n_steps += 1
-        fired = (code.values != 0) * self.n_steps
-        self.last_fired.scatter_reduce_(0, code.pattern.neurons, fired, "amax")
+        fired = is_active * self.n_steps
+        self.last_fired.scatter_reduce_(0, pattern.neurons, fired, "amax")
 
     def is_dead(self):
         """Tell which neurons have been silent for too long: bool Tensor of shape (M,)."""

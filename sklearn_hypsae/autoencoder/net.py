@@ -56,8 +56,10 @@ class AutoencoderNet(NeuralNet):
 
     def train_step(self, batch, **fit_params):
         """Take one step of the optimiser."""
-        self.module_.train()
-        self.module_.zero_grad(set_to_none=True)
+        if not self.module_.training:
+            self.module_.train()
+        for parameter in self.trained_:
+            parameter.grad = None
         step = batch_loss(self.module_, *self._on_device(batch), self.dead_)
         step.loss.backward()
         self._clip()
