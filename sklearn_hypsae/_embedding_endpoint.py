@@ -27,9 +27,18 @@ class EndpointModel:
     ----------
     name : str
         The model, by the server's name for it.
+
+    base_url : str or None
+        Where the server is. None: ``OPENAI_BASE_URL``, else OpenAI.
     """
 
     name: str
+    base_url: str | None = None
+
+    @property
+    def url(self):
+        """Where the server is."""
+        return (self.base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL).rstrip("/")
 
     @property
     def identity(self):
@@ -39,12 +48,23 @@ class EndpointModel:
         -------
         identity : str
         """
-        return f"openai:{self.name} {_base_url()}"
+        return f"openai:{self.name} {self.url}"
 
     def check(self):
         """Refuse at once where the client or the key is missing."""
         import_optional("openai", purpose="An embedding model openai:…", extra="openai")
-        _key(self.name)
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(
+                "EmbeddingTransformer needs a base_url that begins with http:// or https:// and "
+                'names a host, such as "http://127.0.0.1:8000/v1".'
+            )
+        if parts.username or parts.password or parts.query:
+            raise ValueError(
+                "EmbeddingTransformer takes no secrets in base_url, where they would be shown: "
+                f"leave out what stands before @ or after ?, and set {KEY_VARIABLES[0]}."
+            )
+        self._key()
 
     def encode(self, texts, *, prompt, batch_size, n_jobs):
         """Yield the vectors of batches in the order in which they arrive.
@@ -76,12 +96,13 @@ class EndpointModel:
         RuntimeError
             If the endpoint still refuses after the retries.
         """
+        self.check()
         n_workers = n_jobs if n_jobs is not None and n_jobs > 0 else PARALLEL_REQUESTS
         openai = import_optional("openai", purpose="An embedding model openai:…", extra="openai")
         with (
             openai.OpenAI(
-                api_key=_key(self.name),
-                base_url=_base_url(),
+                api_key=self._key(),
+                base_url=self.url,
                 max_retries=MAX_RETRIES,
                 timeout=SECONDS_FOR_A_REQUEST,
             ) as client,
@@ -138,9 +159,22 @@ class EndpointModel:
         )
         return RuntimeError(
             f"The endpoint of the embedding model {self.name!r} did not answer ({reason}): check "
-            "the model's name, OPENAI_BASE_URL and the key; what was embedded so far is in the "
+            "the model's name, base_url and the key; what was embedded so far is in the "
             "cache."
         )
+
+    def _key(self):
+        for variable in KEY_VARIABLES:
+            key = os.environ.get(variable, "").strip()
+            if key:
+                return key
+        if urlsplit(self.url).hostname == OPENAI_HOST:
+            raise ValueError(
+                f"The embedding model 'openai:{self.name}' needs a key: set the environment "
+                f"variable {KEY_VARIABLES[0]} (or {KEY_VARIABLES[1]}), or base_url to a server "
+                "that needs none."
+            )
+        return "none"
 
 
 def _finished(under_way):
@@ -152,21 +186,3 @@ def _finished(under_way):
 def _sendable(prompt, text):
     # The protocol allows no empty input.
     return ((prompt or "") + text) or " "
-
-
-def _base_url():
-    return (os.environ.get("OPENAI_BASE_URL") or OPENAI_URL).rstrip("/")
-
-
-def _key(name):
-    for variable in KEY_VARIABLES:
-        key = os.environ.get(variable, "").strip()
-        if key:
-            return key
-    if urlsplit(_base_url()).hostname == OPENAI_HOST:
-        raise ValueError(
-            f"The embedding model 'openai:{name}' needs a key: set the environment variable "
-            f"{KEY_VARIABLES[0]} (or {KEY_VARIABLES[1]}), or OPENAI_BASE_URL to a server that "
-            "needs none."
-        )
-    return "none"

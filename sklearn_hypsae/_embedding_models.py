@@ -56,7 +56,7 @@ BATCHES_PER_CHUNK = 8
 MAX_LOADED_MODELS = 2
 
 
-def resolve_model(model, *, device, dtype):
+def resolve_model(model, *, device, dtype, base_url=None):
     """Find out what kind of model is meant, without loading it.
 
     Parameters
@@ -68,6 +68,9 @@ def resolve_model(model, *, device, dtype):
 
     dtype : {"auto", "float32", "float16", "bfloat16"}
         Number type that a local model computes in.
+
+    base_url : str, default=None
+        Where an endpoint is.
 
     Returns
     -------
@@ -85,7 +88,7 @@ def resolve_model(model, *, device, dtype):
                 f'{CALLER} needs the name of a model after "openai:", such as '
                 '"openai:text-embedding-3-small".'
             )
-        return EndpointModel(model.removeprefix(ENDPOINT_PREFIX))
+        return EndpointModel(model.removeprefix(ENDPOINT_PREFIX), base_url)
     if isinstance(model, str | os.PathLike):
         # One number type everywhere by default: a result depends on no processor, and the key
         # of the cache needs no look at the hardware.

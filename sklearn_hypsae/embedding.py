@@ -39,12 +39,16 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
           commit that is already downloaded, else to the newest. Models that bring their own
           code are refused: load such a model yourself and pass the object.
         - ``"openai:text-embedding-3-small"``: a model behind any endpoint that speaks
-          OpenAI's protocol, at ``OPENAI_BASE_URL`` or else OpenAI itself. The key is read from
+          OpenAI's protocol, at ``base_url``. The key is read from
           ``OPENAI_API_KEY``, else ``OPENAI_KEY_SAE``, when it is used, and never kept. A text
           too long for the endpoint is cut, as local models cut theirs.
         - a callable that takes a list of n str and returns an array of shape (n, d), or an
           object with such a method ``encode``. They have no identity to key on, so their
           vectors are not kept on disk.
+
+    base_url : str, default=None
+        Where an endpoint is, such as ``"http://127.0.0.1:8000/v1"``. None: the environment
+        variable ``OPENAI_BASE_URL``, else OpenAI.
 
     prompt : str, default=None
         Put before every text, for models that are trained so (``"query: "``). None: what the
@@ -127,6 +131,7 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
 
     _parameter_constraints = {
         "model": [str, os.PathLike, callable, HasMethods("encode")],
+        "base_url": [str, None],
         "prompt": [str, None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "device": [str, None],
@@ -142,6 +147,7 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
         self,
         model="all-MiniLM-L6-v2",
         *,
+        base_url=None,
         prompt=None,
         batch_size=32,
         device=None,
@@ -153,6 +159,7 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
         verbose=False,
     ):
         self.model = model
+        self.base_url = base_url
         self.prompt = prompt
         self.batch_size = batch_size
         self.device = device
@@ -250,7 +257,11 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
 
     def _check_before_fit(self, n_samples):
         """Refuse a model that cannot be had, for a caller that checks before it works."""
-        resolve_model(self.model, device=self.device, dtype=self.dtype).check()
+        self._resolve_model().check()
+
+    def _resolve_model(self):
+        how = {"device": self.device, "dtype": self.dtype, "base_url": self.base_url}
+        return resolve_model(self.model, **how)
 
     def _check_columns(self, X, *, reset):
         """Give one checked array of texts, or two for pairs."""
@@ -282,7 +293,7 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
 
     def _embed(self, texts):
         """Embed an array of texts, each distinct one once."""
-        model = resolve_model(self.model, device=self.device, dtype=self.dtype)
+        model = self._resolve_model()
         # Sorted, so that batches do not depend on which text of a pair comes first.
         codes, distinct = pd.factorize(texts, sort=True)
         with self._open_cache(model) as cache:

@@ -55,6 +55,27 @@ def test_another_server_does_not_answer_from_the_cache_of_the_first(server, embe
         assert len(other.texts) == 5
 
 
+def test_a_base_url_goes_before_the_environment(server, tmp_path):
+    with running_server() as (other, url):
+        embedder = EmbeddingTransformer(MODEL, base_url=url, cache=tmp_path)
+        embedder.fit_transform(TEXTS[:5])
+        assert len(other.texts) == 5 and server.texts == []
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("localhost:8000/v1", "begins with http"),
+        ("http://me:secret@host/v1", "takes no secrets in base_url"),
+        ("http://host/v1?token=secret", "takes no secrets in base_url"),
+    ],
+)
+def test_a_base_url_that_cannot_be_is_refused_and_not_quoted(server, url, said):
+    with pytest.raises(ValueError, match=said) as caught:
+        EmbeddingTransformer(MODEL, base_url=url, cache=None).fit(TEXTS[:2])
+    assert "secret@" not in str(caught.value) and "token" not in str(caught.value)
+
+
 def test_requests_run_side_by_side_but_not_more_than_asked(server, embedder):
     server.seconds = 0.05
     embedder.set_params(batch_size=4, n_jobs=3).fit_transform(TEXTS)
