@@ -178,6 +178,12 @@ class ChatCompletions:
                 return LLMError(f"The server at {self.url} says: {self._reason(error, answer)}")
             kind = "busy" if status == 429 else "server"
             return Retry(kind, f"The server answered {status}", retry_after(answer.headers))
+        if 300 <= status < 400:
+            where = self.without_secrets(answer.headers.get("location", "no place it names"))
+            return LLMError(
+                f"The server at {self.url} sends requests on to {where[:LONGEST_REASON]}: set "
+                "base_url to where they are answered."
+            )
         reason = str(error.get("message")).lower()
         if code in PROMPT_ERRORS or any(words in reason for words in PROMPT_WORDS):
             return CompletionError("The server refused this prompt: too long, or filtered")
