@@ -36,7 +36,7 @@ class Regression(NamedTuple):
         Whether separation forced a penalised logistic fit.
 
     result : object
-        What statsmodels returned.
+        What statsmodels returned; None without any column or intercept.
 
     is_perfect : bool
         Whether least squares left no residuals. p-values are then 0, and 1 for a column that
@@ -154,6 +154,9 @@ def fit_regression(
     regression : Regression
     """
     design = np.column_stack([np.ones(len(A)), A]) if intercept else A
+    if design.shape[1] == 0:
+        # Pairs that no column tells apart: an even chance, or 0, is all there is to expect.
+        return Regression(np.zeros(1), np.empty(0), np.empty((0, 2)), False, None)
     if len(design) <= design.shape[1]:
         # No degree of freedom is left to estimate an error from.
         cov_type, inference = "nonrobust", False
@@ -262,6 +265,8 @@ def _fit_weighted_logistic(design, y, options, sample_weight):
 
 def _from_result(result):
     intervals = np.asarray(result.conf_int(alpha=1 - CONFIDENCE))
+    # HC2 and HC3 divide by nothing where a row alone decides a coefficient.
+    intervals = np.where(np.isfinite(intervals), intervals, np.nan)
     return Regression(
         np.asarray(result.params), np.asarray(result.pvalues), intervals, False, result
     )

@@ -7,6 +7,9 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import column_or_1d
 
+# Of which fourth powers, summed over many rows, still are numbers.
+LARGEST = 1e60
+
 
 class Target(NamedTuple):
     """A target that has been checked.
@@ -122,6 +125,7 @@ def checked_values(y, *, n_samples, caller):
             "many (inconsistent numbers of samples)."
         )
     _refuse_missing(y, caller)
+    _refuse_extremes(y, caller)
     return y
 
 
@@ -304,6 +308,16 @@ def _narrowed(values):
     if all(isinstance(v, numbers.Real) and v is not pd.NA for v in flat):
         return np.asarray(values.tolist())
     return values
+
+
+def _refuse_extremes(y, caller):
+    """Refuse numbers whose higher powers, which tests of skewness need, are no numbers."""
+    extent = np.abs(y).max(initial=0) if y.dtype.kind == "f" else 0
+    if extent > LARGEST or 0 < extent < 1 / LARGEST:
+        raise ValueError(
+            f"{caller} cannot calculate with y of the order of {extent:.0e}: give it in other "
+            "units."
+        )
 
 
 def _refuse_missing(y, caller):

@@ -132,7 +132,7 @@ class HypothesisValidator(TablesMixin, PredictionsMixin, SelectorMixin, BaseEsti
         Of the joint regression, for its summary and diagnostics. Its columns are the intercept,
         the covariates and the columns of X, less those left out. Under separation it is the
         weighted binomial fit equivalent to the penalised one: take p-values from
-        ``hypotheses_``. With more than two classes the multinomial fit, None where there is none.
+        ``hypotheses_``. With more than two classes the multinomial fit. None where there is none.
 
     covariates_ : DataFrame of shape (n_covariates, n_statistics)
         Coefficients of the covariates, as for the hypotheses; empty without covariates.

@@ -134,6 +134,18 @@ def test_a_concept_that_hardly_tells_texts_of_a_pair_apart_is_not_tested():
     assert notes["in the first"] == ""
 
 
+@pytest.mark.parametrize("binary", [True, False])
+def test_pairs_that_no_hypothesis_tells_apart_are_all_untested(binary):
+    frame, y = annotated_pairs(binary=binary)
+    validator = HypothesisValidator().fit(frame * 0.0, y)
+    assert (validator.hypotheses_["note"] == "untested: constant").all()
+    assert validator.result_ is None
+    if binary:
+        np.testing.assert_array_equal(validator.predict_proba(frame), 0.5)
+    else:
+        np.testing.assert_array_equal(validator.predict(frame), 0.0)
+
+
 def test_permutations_of_pairs_are_sign_flips_and_honest_on_heavy_tails():
     rng = np.random.default_rng(0)
     below, judged = [], []

@@ -38,6 +38,8 @@ def test_classes_are_numbered_in_sorted_order():
         (None, "auto", "y to be passed"),
         ([1, 1], "auto", "constant target"),
         ([1.0, np.nan], "auto", "NaN in y .* position 1"),
+        ([1.0, 2.0, -1e80], "auto", r"y of the order of 1e\+80: give it in other units"),
+        ([1e-90, 0.0, 3e-90], "auto", "y of the order of 3e-90"),
         (["a", None], "auto", "NaN in y .* position 1"),
         (["a", float("nan")], "auto", "NaN in y .* position 1"),
         (pd.Series([1, None, 2], dtype="Int64"), "auto", "NaN in y .* position 1"),

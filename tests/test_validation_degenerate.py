@@ -192,6 +192,61 @@ def test_degenerate_annotations_never_crash(seed):
     assert table["regression_pval"].dropna().between(0, 1).all()
 
 
+def draw_degenerate_rows(rng, kind):
+    """Few rows or many, columns of every useless kind, and what else fit takes, for one task."""
+    n = int(rng.choice([1, 2, 3, 8, 30, 150]))
+    A = (rng.random((n, 4)) < rng.choice([0.05, 0.5, 0.95])).astype(float)
+    A -= (rng.random((n, 4)) < 0.2) * (kind == "pairs")
+    A[:, rng.integers(4)] = rng.choice([0, 1, np.nan])
+    A[rng.random(n) < 0.1, rng.integers(4)] = np.nan
+    A[:, 3] = A[:, 0] if rng.random() < 0.3 else A[:, 3] * rng.choice([1, 1e-9, 1e9])
+    y = rng.normal(size=n) * rng.choice([1e-9, 1, 1e9])
+    if kind != "regression" or rng.random() < 0.2:
+        y = rng.choice([0.0, 1.0, 2.0], size=n, p=rng.dirichlet([1, 1, 1]))
+    if kind == "pairs" or rng.random() < 0.1:
+        y = (np.nan_to_num(A[:, 1]) > 0).astype(float)
+    more = {
+        "sample_weight": rng.exponential(size=n) * (rng.random(n) < 0.7),
+        "groups": rng.integers(0, 1 + n // 2, size=n),
+        "covariates": np.column_stack([rng.normal(size=n), np.nan_to_num(A[:, 2])]),
+    }
+    X = pd.DataFrame(A, columns=list("abcd"))
+    if kind == "pairs":
+        texts = [f"text {i}" for i in range(2 * n)]
+        X.index = pd.MultiIndex.from_arrays([texts[:n], texts[n:]], names=["text_a", "text_b"])
+    return X, y, {name: given for name, given in more.items() if rng.random() < 0.4}
+
+
+@pytest.mark.parametrize("kind", ["regression", "classification", "pairs"])
+def test_whatever_the_rows_there_is_a_table_or_one_sentence(kind):
+    n_fitted = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        X, y, more = draw_degenerate_rows(rng, kind)
+        validator = HypothesisValidator(
+            task="auto" if kind == "pairs" else kind, n_permutations=int(rng.choice([0, 19]))
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            warnings.simplefilter("ignore", UserWarning)
+            try:
+                table = validator.fit(X, y, **more).hypotheses_
+            except ValueError as error:
+                assert str(error).startswith("HypothesisValidator ")
+                continue
+        n_fitted += 1
+        pvalues = table[[name for name in table if "pval" in name]]
+        assert ((pvalues >= 0) & (pvalues <= 1) | pvalues.isna()).all(axis=None)
+        numbers = table.select_dtypes("number").drop(columns="odds_ratio", errors="ignore")
+        assert not np.isinf(numbers).any(axis=None)
+        plain = table[table["note"] == ""]
+        assert (
+            plain[["separation_score", "regression_coef", "corrected_pval"]].notna().all(axis=None)
+        )
+        assert len(validator.predict(X)) == len(X)
+    assert n_fitted > 15
+
+
 # Bad input, one sentence each
 
 
