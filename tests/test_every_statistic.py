@@ -5,11 +5,13 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 from annotated import draw_annotations
+from pair_tools import numbered_pairs
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from sklearn_hypsae import HypothesisValidator
 from sklearn_hypsae._hypothesis_table import correct
+from sklearn_hypsae._texts import text_index
 
 N_ROWS = 400
 COV_TYPES = ["nonrobust", "HC0", "HC1", "HC2", "HC3", "cluster"]
@@ -99,6 +101,45 @@ def check_alone(row, present, y, weights, cov_type):
     share = np.average(present, weights=weights)
     assert row["feature_prevalence"] == pytest.approx(share, abs=1e-12)
     assert row["n_present"] == present.sum()
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("cov_type", COV_TYPES)
+@pytest.mark.parametrize("task", ["numbers", "binary"])
+def test_every_statistic_of_pairs_is_that_of_a_fit_through_the_origin(task, cov_type, weighted):
+    first, control, y, weights = draw(task)
+    ahead = first - first[::-1]
+    X = pd.DataFrame(ahead, index=text_index(numbered_pairs(N_ROWS)), columns=list("abc"))
+    table = (
+        HypothesisValidator(cov_type=cov_type, n_permutations=0)
+        .fit(
+            X,
+            y,
+            groups=GROUPS,
+            covariates=control,
+            sample_weight=weights if weighted else None,
+        )
+        .hypotheses_
+    )
+    weights = weights / weights.mean() if weighted else None
+    design, is_binary = np.column_stack([control, ahead]), task == "binary"
+    joint = fit_directly(y, design, weights, cov_type, logistic=is_binary)
+    names = ["regression_coef", "regression_coef_low", "regression_coef_high"]
+    expected = np.column_stack([joint.params, joint.conf_int()])[1:]
+    np.testing.assert_allclose(table[names], expected, atol=1e-10)
+    np.testing.assert_allclose(table["regression_pval"], joint.pvalues[1:], atol=1e-10)
+    if is_binary:
+        np.testing.assert_allclose(table["odds_ratio"], np.exp(joint.params[1:]), rtol=1e-10)
+    for j, row in enumerate(table.to_dict("records")):
+        outcome = y - 0.5 if is_binary else y
+        alone = fit_directly(outcome, ahead[:, [j]], weights, cov_type, logistic=False)
+        plain = fit_directly(outcome, ahead[:, [j]], weights, "nonrobust", logistic=False)
+        assert row["separation_score"] == pytest.approx(alone.params[0], abs=1e-10)
+        assert row["separation_pvalue"] == pytest.approx(alone.pvalues[0], abs=1e-10)
+        effect = alone.params[0] / np.sqrt(plain.scale)
+        assert row["standardised_effect"] == pytest.approx(effect, abs=1e-10)
+        share = np.average(ahead[:, j] != 0, weights=weights)
+        assert row["feature_prevalence"] == pytest.approx(share, abs=1e-12)
 
 
 @pytest.mark.parametrize("task", ["numbers", "binary"])

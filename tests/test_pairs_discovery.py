@@ -184,6 +184,26 @@ def test_several_splits_of_pairs_do_not_depend_on_which_text_comes_first(planted
     assert two.score(X, y) == pytest.approx(one.score(data.pairs, data.y), abs=1e-9)
 
 
+@pytest.mark.slow
+def test_folds_and_weights_of_pairs_do_not_depend_on_which_text_comes_first():
+    data = make_planted_pairs(400, n_concepts=4, effect_size=2.0, random_state=0)
+    rng = np.random.default_rng(1)
+    rows, weights = rng.random(len(data.y)) < 0.5, rng.exponential(size=len(data.y))
+    X, y = swap_texts(data.pairs, data.y, rows, binary=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        one, two = (
+            HypothesisGenerator(word_pipeline(), cv=2, random_state=0).fit(
+                *each, sample_weight=weights
+            )
+            for each in ((data.pairs, data.y), (X, y))
+        )
+    pd.testing.assert_frame_equal(two.hypotheses_, one.hypotheses_, rtol=0, atol=1e-9)
+    held_out = np.concatenate([split.validation_rows_ for split in one.splits_])
+    np.testing.assert_array_equal(np.sort(held_out), np.arange(len(data.y)))
+    assert {split.metrics_["cov_type"] for split in one.splits_} == {"HC1"}
+
+
 THREE = pd.DataFrame({"a": ["x"] * 40, "b": ["y"] * 40, "c": ["z"] * 40})
 TWO = make_planted_pairs(40, random_state=0).pairs
 NONE_IN_ONE = TWO.assign(headline_a=[*TWO["headline_a"][:39], None])
