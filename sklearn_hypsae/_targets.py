@@ -118,6 +118,9 @@ def checked_values(y, *, n_samples, caller):
         raise ValueError(
             f"{caller} requires y to be passed, but the target y is None: pass one value a row."
         )
+    if getattr(getattr(y, "dtype", None), "kind", None) == "c":
+        # scikit-learn's own refusal prints all of y.
+        raise ValueError(f"{caller} cannot use complex numbers as y: pass real numbers or labels.")
     y = column_or_1d(_without_pandas_types(y), warn=True)
     if n_samples is not None and len(y) != n_samples:
         raise ValueError(

@@ -39,6 +39,7 @@ def test_classes_are_numbered_in_sorted_order():
         ([1, 1], "auto", "constant target"),
         ([1.0, np.nan], "auto", "NaN in y .* position 1"),
         ([1.0, 2.0, -1e80], "auto", r"y of the order of 1e\+80: give it in other units"),
+        (np.array([1j, 2.0]), "auto", "complex numbers as y"),
         ([1e-90, 0.0, 3e-90], "auto", "y of the order of 3e-90"),
         (["a", None], "auto", "NaN in y .* position 1"),
         (["a", float("nan")], "auto", "NaN in y .* position 1"),
