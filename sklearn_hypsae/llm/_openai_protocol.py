@@ -10,13 +10,30 @@ from numbers import Integral, Real
 
 from ._http import BrokenOff, Unreachable
 from ._pool import Retry
-from .base import Completion, CompletionError, LLMError, if_finished, without_thinking
+from .base import (
+    Completion,
+    CompletionError,
+    LLMError,
+    Refused,
+    if_finished,
+    without_thinking,
+)
 
 LONGEST_REASON = 300
+# More than any answer has: the count is a mistake, which no sum should trip over.
+MOST_TOKENS = 10**9
+# Seconds that a server may ask to wait; some ask for years.
+LONGEST_ASKED = 3600.0
 # Sent where a server needs no key.
 NO_KEY = "none"
 # Refusals of one prompt, which say nothing about the others.
-PROMPT_ERRORS = {"context_length_exceeded", "content_filter", "content_policy_violation"}
+PROMPT_ERRORS = {
+    "content_filter",
+    "content_policy_violation",
+    "context_length_exceeded",
+    "invalid_prompt",
+    "string_above_max_length",
+}
 # Servers other than OpenAI's say it in words.
 PROMPT_WORDS = ("context length", "context size", "maximum model length", "prompt is too long")
 #: Options of chat completions, https://platform.openai.com/docs/api-reference/chat/create,
@@ -83,6 +100,8 @@ class ChatCompletions:
         self.http, self.model, self.options, self.timeout = http, model, options, timeout
         self.structured, self.is_openai = structured, is_openai
         self.url, self.secrets = url, secrets
+        # Whether an answer was held to its form already.
+        self._has_held = False
 
     async def send(self, request):
         """Send a request and read its answer.
@@ -105,12 +124,17 @@ class ChatCompletions:
         answer = await self._exchange("POST", "/chat/completions", content)
         if answer.status != 200:
             meaning = self.meaning(answer)
-            if structured and answer.status in (400, 422) and isinstance(meaning, LLMError):
+            if structured and not self._has_held and isinstance(meaning, Refused):
                 # The server may not know this way to hold an answer to a form.
                 self.structured = False
                 raise Retry("request", "The server cannot hold answers to a form")
             raise meaning
-        return read_completion(_json(answer.body), request)
+        body = _json(answer.body)
+        if isinstance(body, dict) and body.get("error") and not body.get("choices"):
+            # Some gateways refuse with a status of 200.
+            raise self.meaning(answer._replace(status=_status_within(body)))
+        self._has_held |= structured
+        return read_completion(body, request)
 
     async def list_models(self, request):
         """Ask which models there are.
@@ -172,7 +196,7 @@ class ChatCompletions:
         error : Retry, CompletionError or LLMError
         """
         error = _error_of(answer)
-        status, code = answer.status, error.get("code")
+        status, code = answer.status, str(error.get("code"))
         if status in (408, 409, 425, 429) or status >= 500:
             if code == "insufficient_quota":
                 return LLMError(f"The server at {self.url} says: {self._reason(error, answer)}")
@@ -187,10 +211,13 @@ class ChatCompletions:
         reason = str(error.get("message")).lower()
         if code in PROMPT_ERRORS or any(words in reason for words in PROMPT_WORDS):
             return CompletionError("The server refused this prompt: too long, or filtered")
-        return LLMError(
+        reason = (
             f"The server at {self.url} refused the request for model {self.model!r} "
             f"({status}): {self._reason(error, answer)}"
         )
+        if status in (400, 413, 422):
+            return Refused(reason, f"The server refused this prompt ({status}), not others")
+        return LLMError(reason)
 
     def _reason(self, error, answer):
         """Give the server's words, without secrets and no longer than a sentence or two."""
@@ -293,17 +320,32 @@ def read_completion(answer, request):
     try:
         choice = answer["choices"][0]
         usage = answer.get("usage") or {}
-        text = without_thinking(choice["message"].get("content"))
+        text = without_thinking(_encodable(choice["message"].get("content")))
         if choice.get("finish_reason") == "length":
             text = if_finished(text, request)
         return Completion(
             text,
-            int(usage.get("prompt_tokens") or 0),
-            int(usage.get("completion_tokens") or 0),
+            _count(usage.get("prompt_tokens")),
+            _count(usage.get("completion_tokens")),
             _probabilities(choice.get("logprobs"), request.choices),
         )
-    except (TypeError, KeyError, IndexError, AttributeError, ValueError):
+    except (TypeError, KeyError, IndexError, AttributeError, ValueError, OverflowError):
         raise Retry("server", "The server's answer had not the form of a completion") from None
+
+
+def _encodable(text):
+    """Replace halves of characters, which models do write, and no file takes."""
+    return text and text.encode("utf-8", "replace").decode()
+
+
+def _count(tokens):
+    return min(max(0, int(tokens or 0)), MOST_TOKENS)
+
+
+def _status_within(body):
+    """Read the status that an error object names, else that of a bad request."""
+    code = body["error"].get("code") if isinstance(body["error"], dict) else None
+    return code if isinstance(code, int) and 400 <= code < 600 else 400
 
 
 def _probabilities(logprobs, choices):
@@ -394,7 +436,8 @@ def retry_after(headers):
         if value is None:
             continue
         with contextlib.suppress(ValueError):
-            return max(0.0, float(value) * unit)
-        with contextlib.suppress(ValueError, TypeError):
-            return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+            return min(max(0.0, float(value) * unit), LONGEST_ASKED)
+        with contextlib.suppress(ValueError, TypeError, OverflowError):
+            until = email.utils.parsedate_to_datetime(value).timestamp()
+            return min(max(0.0, until - time.time()), LONGEST_ASKED)
     return None

@@ -4,10 +4,13 @@ Nothing here knows what a request is or how it is sent.
 """
 
 import asyncio
+import contextlib
 import heapq
+import logging
+import signal
 import threading
 
-from .base import CompletionError, LLMError
+from .base import CompletionError, LLMError, Refused
 
 FIRST_DELAY = 0.05
 # Rates are limited by the minute: eight of these delays last about one.
@@ -15,11 +18,15 @@ FIRST_DELAY_WHEN_BUSY = 0.25
 LONGEST_DELAY = 30.0
 LONGEST_PROBE_DELAY = 2.0
 FAILURES_THAT_MEAN_DOWN = 8
+# As many refused in a row, and it is not the prompts.
+REFUSALS_THAT_MEAN_ALL = 8
 REDUCTIONS_IN_VAIN = 2
 # Patience with a server that never answered anything: not there, or there and failing.
 UNREACHED_SECONDS = 4.0
 UNANSWERED_SECONDS = 60.0
 DRAIN_SECONDS = 1.0
+
+logger = logging.getLogger(__name__)
 
 
 class Retry(Exception):
@@ -104,8 +111,8 @@ class Pool:
     """Send all of a list of requests, each until it is answered or given up.
 
     A request waits for its next attempt without holding a place. When nothing at all gets
-    through any more, one request at a time probes whether the server is back, and these
-    attempts are not held against it.
+    through any more, one request at a time probes whether the server is back, rather one that
+    has not failed yet, and these attempts are not held against it.
 
     Parameters
     ----------
@@ -127,21 +134,37 @@ class Pool:
 
     rng : random.Random
         Spreads the waiting times.
+
+    is_known : bool, default=False
+        Whether the server answered not long before, and is worth waiting for if it is away.
     """
 
-    def __init__(self, send, requests, monitor, *, max_concurrency, max_retries, max_outage, rng):
+    def __init__(
+        self,
+        send,
+        requests,
+        monitor,
+        *,
+        max_concurrency,
+        max_retries,
+        max_outage,
+        rng,
+        is_known=False,
+    ):
         self.send, self.requests, self.monitor = send, requests, monitor
         self.max_retries, self.max_outage, self.rng = max_retries, max_outage, rng
         self.throttle = Throttle(max_concurrency)
         self.outcomes = [None] * len(requests)
         self._fresh = iter(range(len(requests)))
+        self._has_fresh = True
         self._delayed = []
         self._attempts = [0] * len(requests)
         self._tasks = set()
         self._fatal = None
         self._stopped = False
-        self._ever_answered = False
-        self._failures_in_row = 0
+        self.is_known, self.n_answers = is_known, 0
+        self._is_paused = False
+        self._failures_in_row = self._refusals_in_row = 0
         self._down_since = None
         self._next_probe = 0.0
         self._n_accepted = self._n_off_format = 0
@@ -162,6 +185,7 @@ class Pool:
                 self._wake.clear()
                 self._start_what_may_start()
                 if self._fatal is not None:
+                    await self.stop()
                     raise self._fatal
                 if not self._tasks and (self._stopped or not self._delayed):
                     return self.outcomes
@@ -182,7 +206,7 @@ class Pool:
     async def _wait(self):
         """Wait until a request ends or the next one is due."""
         timer = None
-        if not self._stopped and len(self._tasks) < self._places():
+        if not self._stopped and not self._is_paused and len(self._tasks) < self._places():
             if self._down_since is not None:
                 timer = self._loop.call_at(self._next_probe, self._wake.set)
             elif self._delayed:
@@ -221,22 +245,33 @@ class Pool:
         if self._down_since is not None and now < self._next_probe:
             return None
         position = self._next_position(now)
-        if position is not None and not self.monitor.permit(self.requests[position]):
-            self._stopped = True
+        if position is None:
             return None
-        return position
+        permitted = self.monitor.permit(self.requests[position])
+        if permitted:
+            return position
+        heapq.heappush(self._delayed, (0.0, position))
+        self._is_paused = permitted is None
+        self._stopped = not self._is_paused
+        return None
 
     def _next_position(self, now):
-        """Requests whose waiting is over come before those not tried yet."""
-        if self._delayed and self._delayed[0][0] <= now:
+        """Requests whose waiting is over come before those not tried yet.
+
+        Where nothing gets through it is the other way round: what has failed may fail by itself.
+        """
+        is_down = self._down_since is not None
+        if self._delayed and self._delayed[0][0] <= now and not is_down:
             return heapq.heappop(self._delayed)[1]
         position = next(self._fresh, None)
-        if position is None and self._delayed and self._down_since is not None:
+        if position is None and self._delayed and is_down:
             return heapq.heappop(self._delayed)[1]
+        self._has_fresh = position is not None
         return position
 
     def _ended(self, task):
         self._tasks.discard(task)
+        self._is_paused = False
         if not task.cancelled() and task.exception() is not None:
             self._fatal = task.exception()
         self._wake.set()
@@ -251,7 +286,10 @@ class Pool:
                     "answer", "The answers were not in the form asked for", None, completion
                 )
         except Retry as failure:
-            self.monitor.retried(request, failure.wasted)
+            if failure.kind == "request":
+                self.monitor.withdrawn(request)
+            else:
+                self.monitor.retried(request, failure.wasted)
             self._note_failure(failure)
             self._try_again(position, failure)
             if failure.kind == "busy":
@@ -261,8 +299,15 @@ class Pool:
         except CompletionError as error:
             self._note_answer()
             self._settle(position, error)
+        except Refused as refusal:
+            self._refusals_in_row += 1
+            if not self._n_accepted or self._refusals_in_row >= REFUSALS_THAT_MEAN_ALL:
+                raise
+            self._note_answer()
+            self._settle(position, CompletionError(refusal.of_this_one))
         else:
             self._n_accepted += 1
+            self._refusals_in_row = 0
             self._usual_seconds += 0.1 * (self._loop.time() - started - self._usual_seconds)
             self._note_answer()
             self._settle(position, completion)
@@ -272,7 +317,7 @@ class Pool:
         self.monitor.record(position, outcome)
 
     def _note_answer(self):
-        self._ever_answered = True
+        self.n_answers += 1
         self._failures_in_row = 0
         self._down_since = None
         self.throttle.observe(False)
@@ -289,12 +334,19 @@ class Pool:
             if self._failures_in_row >= FAILURES_THAT_MEAN_DOWN:
                 self._down_since = now
                 self._n_probes = 0
+                logger.warning(
+                    "%s, %d times in a row: trying one request at a time for up to %g s",
+                    failure.detail,
+                    self._failures_in_row,
+                    self.max_outage,
+                )
         if self._down_since is not None:
             self._n_probes += 1
             pause = min(LONGEST_PROBE_DELAY, 4 * FIRST_DELAY * 2**self._n_probes)
             self._next_probe = now + max(pause, min(failure.after or 0.0, self.max_outage))
         patience = UNREACHED_SECONDS if failure.kind == "unreachable" else UNANSWERED_SECONDS
-        if not self._ever_answered and now - self._started > min(patience, self.max_outage):
+        patience = self.max_outage if self.is_known else min(patience, self.max_outage)
+        if not self.n_answers and now - self._started > patience:
             self._fatal = LLMError(f"{failure.detail}, and nothing was answered before")
 
     def _try_again(self, position, failure):
@@ -303,9 +355,12 @@ class Pool:
             heapq.heappush(self._delayed, (now, position))
             return
         if self._down_since is not None:
-            if now - self._down_since > self.max_outage:
-                error = CompletionError(f"{failure.detail}, for {self.max_outage:g} s")
-                self._settle(position, error)
+            patience = self.max_outage
+            if failure.kind == "server" and not self._has_fresh:
+                # Others were answered, and what is left fails whenever it is tried.
+                patience = min(UNANSWERED_SECONDS, patience)
+            if now - self._down_since > patience:
+                self._give_up(position, f"{failure.detail}, for {patience:g} s")
                 return
         else:
             self._attempts[position] += 1
@@ -320,6 +375,13 @@ class Pool:
             delay = 0.0
         asked = min(failure.after or 0.0, self.max_outage)
         heapq.heappush(self._delayed, (now + max(delay, asked), position))
+
+    def _give_up(self, position, detail):
+        """Count all that is left as failed, once there is no hope for any of it."""
+        left = [position, *(delayed for _, delayed in self._delayed), *self._fresh]
+        self._delayed.clear()
+        for position in left:
+            self._settle(position, CompletionError(detail))
 
     def _most_retries(self, failure):
         """Answers in the wrong form are paid for: do not insist where they are the rule."""
@@ -346,14 +408,14 @@ def run_in_thread(make_pool):
     KeyboardInterrupt
         After what was under way had a moment to arrive.
     """
-    state = {}
+    state = {"stop": False}
     # Not Thread.join: interrupted by Ctrl-C, CPython 3.11 takes the thread for ended.
     ended = threading.Event()
 
     async def work():
         async with make_pool() as pool:
             state["pool"], state["loop"] = pool, asyncio.get_running_loop()
-            return await pool.run()
+            return None if state["stop"] else await pool.run()
 
     def target():
         try:
@@ -363,14 +425,36 @@ def run_in_thread(make_pool):
         finally:
             ended.set()
 
-    threading.Thread(target=target, name="llm-requests", daemon=True).start()
-    try:
-        ended.wait()
-    except BaseException:
-        if "pool" in state and not ended.is_set():
-            asyncio.run_coroutine_threadsafe(state["pool"].stop(), state["loop"])
-            ended.wait(DRAIN_SECONDS + 0.5)
-        raise
+    with _interruptible():
+        try:
+            threading.Thread(target=target, name="llm-requests", daemon=True).start()
+            ended.wait()
+        except BaseException:
+            state["stop"] = True
+            if "pool" in state and not ended.is_set():
+                asyncio.run_coroutine_threadsafe(state["pool"].stop(), state["loop"])
+                ended.wait(DRAIN_SECONDS + 0.5)
+            raise
     if "error" in state:
         raise state["error"]
     return state["outcomes"]
+
+
+@contextlib.contextmanager
+def _interruptible():
+    """Let Ctrl-C through where it would only cancel the task that waits here.
+
+    ``asyncio.run`` answers it so, which comes to nothing while its loop is held up.
+    """
+    is_held_up = threading.current_thread() is threading.main_thread()
+    if is_held_up:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            is_held_up = False
+    before = signal.signal(signal.SIGINT, signal.default_int_handler) if is_held_up else None
+    try:
+        yield
+    finally:
+        if is_held_up:
+            signal.signal(signal.SIGINT, before)

@@ -55,7 +55,7 @@ def annotation_requests(
         for start in range(0, len(hypotheses), per_request)
     ]
     if per_request == 1:
-        asked = [" ".join(hypothesis.split()) for hypothesis in hypotheses]
+        asked = [prompts.one_line(hypothesis) for hypothesis in hypotheses]
         template, field = prompt or prompts.ANNOTATE, "hypothesis"
     else:
         asked = [prompts.numbered([hypotheses[i] for i in group]) for group in groups]

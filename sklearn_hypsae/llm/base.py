@@ -56,6 +56,25 @@ class LLMError(RuntimeError):
     """No request can succeed: the run stops with this reason."""
 
 
+class Refused(LLMError):
+    """A server refused a request for good: this one, or any other as well.
+
+    Where others like it were answered it is this one, which is then a :class:`CompletionError`.
+
+    Parameters
+    ----------
+    reason : str
+        Why, if no request can succeed.
+
+    of_this_one : str
+        What to say if it is this one. It quotes no text.
+    """
+
+    def __init__(self, reason, of_this_one):
+        super().__init__(reason)
+        self.of_this_one = of_this_one
+
+
 class CompletionError(RuntimeError):
     """One request failed for good; the others go on."""
 
@@ -70,7 +89,11 @@ class Monitor:
     """
 
     def permit(self, request):
-        """Whether one more request may be sent; False once a budget is spent."""
+        """Whether one more request may be sent.
+
+        False once a budget is spent; None while what is under way may spend it, and has to be
+        answered before that can be told.
+        """
         return True
 
     def accept(self, request, text):
@@ -82,6 +105,9 @@ class Monitor:
 
     def retried(self, request, wasted=None):
         """Take note that a request fails for now; ``wasted`` is a refused answer to it."""
+
+    def withdrawn(self, request):
+        """Take note that a request was refused unread, and is sent again in another form."""
 
 
 class ChatModel:

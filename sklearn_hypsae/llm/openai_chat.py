@@ -5,8 +5,10 @@ import difflib
 import functools
 import inspect
 import json
+import math
 import os
 import random
+import time
 from numbers import Integral, Real
 from urllib.parse import urlsplit
 
@@ -28,6 +30,10 @@ NUMBERS = {
 }
 # Whom OpenAI charges where a key belongs to several accounts.
 ACCOUNT_VARIABLES = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
+# When a server answered last, in this process: one that did a moment ago is worth waiting for.
+_LAST_ANSWERED = {}
+# Servers and models that cannot hold answers to a form, which one refusal is enough to learn.
+_WITHOUT_FORM = set()
 OPENAI_URL = "https://api.openai.com/v1"
 
 
@@ -173,6 +179,9 @@ class OpenAIChat(ChatModel):
 
     def _work_off(self, requests, monitor, send):
         """Outcomes of requests, each sent by a method of ChatCompletions."""
+        url = self._url()
+        answered = _LAST_ANSWERED.get(url, -math.inf)
+        form = url, self.model
 
         @contextlib.asynccontextmanager
         async def pool():
@@ -182,12 +191,12 @@ class OpenAIChat(ChatModel):
                     model=self.model,
                     options=self.options,
                     timeout=self.timeout,
-                    structured=self.structured,
+                    structured=self.structured and form not in _WITHOUT_FORM,
                     is_openai=self._is_openai(),
-                    url=self._url(),
+                    url=url,
                     secrets=self._secrets(),
                 )
-                yield Pool(
+                pool = Pool(
                     functools.partial(send, completions),
                     requests,
                     monitor,
@@ -195,7 +204,15 @@ class OpenAIChat(ChatModel):
                     max_retries=self.max_retries,
                     max_outage=self.max_outage,
                     rng=random.Random(0),
+                    is_known=time.monotonic() - answered < self.max_outage,
                 )
+                try:
+                    yield pool
+                finally:
+                    if pool.n_answers:
+                        _LAST_ANSWERED[url] = time.monotonic()
+                    if self.structured and not completions.structured:
+                        _WITHOUT_FORM.add(form)
 
         return run_in_thread(pool) if requests else []
 

@@ -194,7 +194,8 @@ def tagged(text, max_words=None):
 
 
 def escaped(text):
-    """Escape the characters that tags are made of, as XML does."""
+    """Escape the characters that tags are made of, as XML does; halves of characters become ?."""
+    text = text.encode("utf-8", "replace").decode()
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
@@ -209,13 +210,20 @@ def tagged_pairs(firing, silent, max_words=None):
     return "\n\n".join(tagged_list(pair, max_words) for pair in pairs)
 
 
+def one_line(hypothesis):
+    """Write a hypothesis on one line; a model may have taken it from a text, tags and all."""
+    return escaped(" ".join(hypothesis.split()))
+
+
 def numbered(hypotheses):
     """Write hypotheses as a numbered list, each on one line."""
-    return "\n".join(f"{i}. {' '.join(h.split())}" for i, h in enumerate(hypotheses, start=1))
+    return "\n".join(f"{i}. {one_line(h)}" for i, h in enumerate(hypotheses, start=1))
 
 
 def parse_hypothesis(answer):
     """Read the wording out of an answer: its first line without decoration.
+
+    A line that only announces what follows, with a colon at its end, is none.
 
     Returns
     -------
@@ -229,6 +237,8 @@ def parse_hypothesis(answer):
     'mentions a dog'
     """
     lines = [line.strip() for line in answer.splitlines() if line.strip()]
+    while len(lines) > 1 and lines[0].rstrip("*_").endswith(":"):
+        lines = lines[1:]
     if not lines:
         return ""
     line = re.sub(r"^(?:[-*•]|\d+[.)])\s+", "", lines[0])
@@ -294,6 +304,8 @@ def _json_object(answer):
         return None
     try:
         found = json.loads(answer[start : end + 1])
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
+        # Also numbers of thousands of digits and nesting without end, as models that go
+        # astray write them.
         return None
     return found if isinstance(found, dict) else None

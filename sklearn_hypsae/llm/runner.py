@@ -176,7 +176,9 @@ class _Run(Monitor):
         self.runner, self.client, self.requests = runner, client, requests
         self.keys, self.accept, self.progress = keys, accept, progress
         self.outcomes = {}
-        self.n_waiting = 0
+        # Requests under way, and the tokens each is expected to take.
+        self.waiting = {}
+        self._n_expected = self._n_answers = self._answer_tokens = 0
 
     def answer_all(self):
         """Outcomes by request; requests that the budget left out are not among them."""
@@ -190,16 +192,23 @@ class _Run(Monitor):
         if self.client.batch_size is None:
             return self.client.complete(requests, self)
         # A client that takes a batch at a time cannot ask for each request.
-        outcomes = {}
-        for _ in range(1 + REASK_ROUNDS):
-            open_positions = [i for i in range(len(requests)) if not self._settled(outcomes, i)]
-            allowed = [i for i in open_positions if self.permit(requests[i])]
+        outcomes, n_asked = {}, [0] * len(requests)
+        while True:
+            allowed = []
+            for i in range(len(requests)):
+                if n_asked[i] > REASK_ROUNDS or self._settled(outcomes, i):
+                    continue
+                permitted = self.permit(requests[i])
+                if not permitted:
+                    break
+                allowed.append(i)
             if not allowed:
                 break
             asked = [requests[i] for i in allowed]
             answered = self.client.complete(asked, self)
             outcomes.update(zip(allowed, answered, strict=True))
             for i in allowed:
+                n_asked[i] += 1
                 if not self._settled(outcomes, i):
                     self.retried(requests[i], outcomes[i])
                 elif requests[i] not in self.outcomes:
@@ -224,31 +233,48 @@ class _Run(Monitor):
         if not runner.requests_left():
             runner.spent = "max_requests"
             return False
+        expected = 0
         if runner.max_tokens_total is not None:
-            # Answers still to come will use tokens too: assume prompts like this one, and
-            # answers like those that came.
-            used = usage["prompt_tokens"] + usage["completion_tokens"]
-            n_came = max(1, usage["requests"] - self.n_waiting)
-            each = len(request.prompt) // CHARACTERS_PER_TOKEN + 1
-            each += usage["completion_tokens"] / n_came
-            if used + (self.n_waiting + 1) * each > runner.max_tokens_total:
+            answer = self._usual_answer(request)
+            if self.waiting and answer is None:
+                return None
+            expected = len(request.prompt) // CHARACTERS_PER_TOKEN + 1 + (answer or 0)
+            used = usage["prompt_tokens"] + usage["completion_tokens"] + self._n_expected
+            if used + expected > runner.max_tokens_total:
+                if self.waiting:
+                    return None
                 runner.spent = "max_tokens_total"
                 return False
         usage["requests"] += 1
-        self.n_waiting += 1
+        self.waiting[request] = expected
+        self._n_expected += expected
         return True
+
+    def _usual_answer(self, request):
+        """Tokens an answer will take, as far as can be told; None before the first has come."""
+        if self._n_answers:
+            return self._answer_tokens / self._n_answers
+        return dict(request.options).get("max_tokens")
+
+    def _has_come(self, request):
+        self._n_expected -= self.waiting.pop(request, 0)
 
     def retried(self, request, wasted=None):
         """Count a request that failed for now, and what its refused answer cost."""
-        self.n_waiting -= 1
+        self._has_come(request)
         self.runner.usage["retried"] += 1
         if wasted is not None:
             self._count_tokens(wasted)
 
+    def withdrawn(self, request):
+        """Count a request that was refused unread as not sent: it costs nothing."""
+        self._has_come(request)
+        self.runner.usage["requests"] -= 1
+
     def record(self, position, outcome):
         """Count an outcome, and keep it where it is an answer."""
         request, usage = self.requests[position], self.runner.usage
-        self.n_waiting -= 1
+        self._has_come(request)
         self.outcomes[request] = outcome
         if isinstance(outcome, Completion):
             self._count_tokens(outcome)
@@ -259,6 +285,8 @@ class _Run(Monitor):
         self.progress.step(usage)
 
     def _count_tokens(self, completion):
+        self._n_answers += 1
+        self._answer_tokens += completion.completion_tokens
         self.runner.usage["prompt_tokens"] += completion.prompt_tokens
         self.runner.usage["completion_tokens"] += completion.completion_tokens
         add_money(self.runner.usage, self.client.prices, completion)
