@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from sklearn_hypsae.llm import (
     LLMError,
     OpenAIBatch,
     OpenAIChat,
+    _openai_protocol,
     openai_batch,
 )
 from sklearn_hypsae.llm._http import Answer
@@ -137,12 +139,108 @@ def test_a_batch_is_remembered_until_its_answers_are_kept(folder, tmp_path, monk
     assert list((folder / "batches").iterdir()) == []
 
 
+def test_a_batch_is_collected_whatever_else_is_asked_beside_its_requests(tmp_path, monkeypatch):
+    """One text more than before, and a batch size of its own: what was submitted stays so."""
+    texts, lines = word_texts(60), _BatchRun._lines
+    with LLMServer(WordRule({})) as server:
+
+        async def interrupted(run, file_id):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(_BatchRun, "_lines", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ask(batch_client(server, batch_size=40), texts, cache=tmp_path / "c")
+        monkeypatch.setattr(_BatchRun, "_lines", lines)
+        more = [*texts, "one more text about a dog"]
+        found = ask(batch_client(server, batch_size=25), more, cache=tmp_path / "c")
+        submitted = [
+            json.loads(line)["custom_id"]
+            for batch in server.batches.values()
+            for line in server.files[batch["input_file_id"]].decode().splitlines()
+        ]
+    np.testing.assert_array_equal(found, truth(more))
+    assert len(submitted) == len(set(submitted)) == 61
+
+
+class WritesRawLines(LLMServer):
+    """Puts what ends a line for Python into an answer, and cuts the last line short."""
+
+    def _advance(self, batch):
+        super()._advance(batch)
+        name = batch.get("output_file_id")
+        if name and b"\\u2028" in self.files[name]:
+            raw = self.files[name].decode().replace("\\u2028", "\u2028").replace("\\u0085", "\x85")
+            self.files[name] = raw.encode()[:-20]
+
+
+def test_a_line_that_cannot_be_read_costs_one_answer():
+    with WritesRawLines(lambda prompt: "Yes.\u2028 Sure.\x85") as server:
+        found = ask(batch_client(server), word_texts(10))
+    assert np.isfinite(found).sum() == 9
+
+
+class AsksToWaitForYears(LLMServer):
+    async def _answer_one(self, writer, method, path, headers, body):
+        if path.endswith("/files") and not self.injected["wait"]:
+            self.injected["wait"] += 1
+            head = b"HTTP/1.1 503 X\r\nRetry-After: 1e9\r\nContent-Length: 0\r\n\r\n"
+            return writer.write(head)
+        await super()._answer_one(writer, method, path, headers, body)
+
+
+def test_a_server_that_asks_to_wait_for_years_is_not_obeyed(monkeypatch):
+    monkeypatch.setattr(_openai_protocol, "LONGEST_ASKED", 0.1)
+    with AsksToWaitForYears(WordRule({})) as server:
+        assert np.isfinite(ask(batch_client(server), word_texts(3))).all()
+
+
+def test_a_batch_under_way_is_asked_after_for_as_long_as_it_may_take():
+    with LLMServer(WordRule({})) as server:
+        server.hold_batches = True
+        threading.Timer(0.3, server.go_away, [1.5]).start()
+        threading.Timer(2.0, setattr, [server, "hold_batches", False]).start()
+        found = ask(batch_client(server, max_retries=0), word_texts(3))
+    assert np.isfinite(found).all()
+
+
+class RefusesEachLine(LLMServer):
+    def _advance(self, batch):
+        super()._advance(batch)
+        name = batch.pop("output_file_id", None)
+        if name:
+            lines = [json.loads(line) for line in self.files[name].splitlines()]
+            error = {"error": {"message": "Unsupported value: temperature"}}
+            for line in lines:
+                line["response"] = {"status_code": 400, "body": error}
+            batch["error_file_id"] = name
+            self.files[name] = "\n".join(map(json.dumps, lines)).encode()
+
+
+def test_a_batch_of_which_every_line_is_refused_stops_with_the_servers_reason(folder):
+    with RefusesEachLine(WordRule({})) as server:
+        with pytest.raises(LLMError, match="Unsupported value: temperature"):
+            ask(batch_client(server), word_texts(3))
+        assert np.isnan(ask(batch_client(server), word_texts(1))).all(), "it may be this prompt"
+    assert list((folder / "batches").iterdir()) == []
+
+
+def test_a_reply_that_is_no_object_is_asked_for_again():
+    class Odd(LLMServer):
+        async def _serve_batches(self, writer, method, path, headers, body):
+            if method == "GET" and not self.injected["odd"]:
+                self.injected["odd"] += 1
+                return writer.write(b"HTTP/1.1 200 X\r\nContent-Length: 4\r\n\r\nnull")
+            await super()._serve_batches(writer, method, path, headers, body)
+
+    with Odd(WordRule({})) as server:
+        assert np.isfinite(ask(batch_client(server), word_texts(3))).all()
+
+
 def test_a_damaged_memo_is_no_memo(folder):
     texts = word_texts(5)
     (folder / "batches").mkdir(parents=True)
     with LLMServer(WordRule({})) as server:
-        run = _BatchRun(batch_client(server), None, annotation_requests(texts, ["c"])[0])
-        run.memo.write_text('{"id": "bat')
+        (folder / "batches" / "n.json").write_text('{"id": "bat')
         assert np.isfinite(ask(batch_client(server), texts, ["c"])).all()
 
 
@@ -163,7 +261,8 @@ def test_a_batch_that_the_server_has_forgotten_is_submitted_again(folder):
         (folder / "batches").mkdir(exist_ok=True)
         # What a run leaves behind that was killed right after it submitted.
         run = _BatchRun(batch_client(server), None, annotation_requests(texts, ["c"])[0])
-        run.memo.write_text(json.dumps({"id": "batch-9"}))
+        memo = {"name": "n", "id": "batch-9", "requests": run.names}
+        (folder / "batches" / "n.json").write_text(json.dumps(memo))
         found = ask(batch_client(server), texts, ["c"])
         assert len(server.batches) == 2
     assert np.isfinite(found).all()

@@ -2,16 +2,16 @@
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import logging
 import os
 import random
+import time
 import uuid
 from numbers import Integral, Real
 
 from .._cache_folder import cache_folder
-from ._http import BrokenOff, Unreachable, connect
+from ._http import Answer, BrokenOff, Unreachable, connect
 from ._openai_protocol import (
     LONGEST_REASON,
     ChatCompletions,
@@ -20,7 +20,7 @@ from ._openai_protocol import (
     read_completion,
 )
 from ._pool import FIRST_DELAY_WHEN_BUSY, LONGEST_DELAY, Retry, run_in_thread
-from .base import CompletionError, LLMError
+from .base import CompletionError, LLMError, Refused
 from .cache import request_keys
 from .openai_chat import OpenAIChat
 
@@ -28,6 +28,8 @@ NAME_IN_METADATA = "sklearn_hypsae_batch"
 PAGES_OF_BATCHES = 20
 # https://platform.openai.com/docs/guides/batch
 MOST_BYTES = 200e6
+# Seconds that a batch under way is asked after while the network is away: as long as one takes.
+PATIENCE = 24 * 3600.0
 STILL_RUNNING = {"validating", "in_progress", "finalizing", "cancelling"}
 logger = logging.getLogger(__name__)
 
@@ -36,10 +38,11 @@ class OpenAIBatch(OpenAIChat):
     """Chat completions as batch files: submitted, polled, collected.
 
     A run that is killed while a batch is under way finds it again: which requests went into
-    which batch is kept in the cache folder (hashes and ids, no texts) until the answers are
-    kept, and the same requests are collected from it instead of being submitted once more,
-    from any process. A batch carries a name of its own in its metadata, by which one is found
-    of which the server's confirmation was lost.
+    which batch is kept in the cache folder (hashes and ids, no texts) until their answers are
+    kept, and these are collected from it instead of being submitted once more, from any
+    process and whatever else is asked beside them. A batch carries a name of its own in its
+    metadata, by which one is found of which the server's confirmation was lost. Runs at the
+    same time do not know of each other: each submits what it asks.
 
     Parameters
     ----------
@@ -63,7 +66,7 @@ class OpenAIBatch(OpenAIChat):
         Seconds until an upload or download counts as failed.
 
     max_retries : int, default=8
-        How often each of these is tried again.
+        How often each of these is tried again. A batch under way is asked after for a day.
 
     structured : bool, default=True
         Whether to have the server hold answers to the form asked for.
@@ -143,12 +146,18 @@ class OpenAIBatch(OpenAIChat):
         return run_in_thread(work) if requests else []
 
     def forget(self, requests):
-        """Forget the batch of these requests; see :meth:`ChatModel.forget`."""
-        _memo(request_keys(self.identity(), requests)).unlink(missing_ok=True)
+        """Forget that these requests are in batches; see :meth:`ChatModel.forget`."""
+        names = {key.hex() for key in request_keys(self.identity(), requests)}
+        for path, known in _memos():
+            left = [name for name in known["requests"] if name not in names]
+            if not left:
+                path.unlink(missing_ok=True)
+            elif len(left) < len(known["requests"]):
+                _write_memo(path, {**known, "requests": left})
 
 
 class _BatchRun:
-    """One batch on its way."""
+    """Batches on their way that answer a list of requests."""
 
     def __init__(self, client, http, requests):
         self.client, self.http, self.requests = client, http, requests
@@ -163,71 +172,71 @@ class _BatchRun:
             secrets=client._secrets(),
         )
         keys = request_keys(client.identity(), requests)
+        self.by_name = dict(zip((key.hex() for key in keys), requests, strict=True))
         self.names = [key.hex() for key in keys]
-        self.memo = _memo(keys)
 
     async def run(self):
-        """Submit, or find what was submitted; wait; collect."""
+        """Collect what was submitted earlier, submit the rest, wait, collect."""
         self._task = asyncio.current_task()
-        batch = await self._submitted() or await self._submit()
-        while batch["status"] in STILL_RUNNING:
-            await asyncio.sleep(self.client.poll_seconds)
-            batch = await self._call("GET", f"/batches/{batch['id']}")
-            logger.info(
-                "batch %s: %s %s", batch["id"], batch["status"], batch.get("request_counts")
-            )
-        answers = {}
-        for name in ("output_file_id", "error_file_id"):
-            if batch.get(name):
-                answers.update(await self._lines(batch[name]))
-        if batch["status"] == "failed":
-            self.memo.unlink(missing_ok=True)
-            reason = self.protocol.without_secrets(_first_error(batch))
-            raise LLMError(f"The batch {batch['id']} failed: {reason[:LONGEST_REASON]}")
-        return [
-            self._outcome(request, answers.get(name), batch["status"])
-            for request, name in zip(self.requests, self.names, strict=True)
-        ]
+        if self.client.batch_id is not None:
+            batch = await self._call("GET", f"/batches/{self.client.batch_id}")
+            outcomes = await self._collect(batch, self.by_name)
+        else:
+            outcomes = {}
+            for path, known in _memos():
+                names = [name for name in known["requests"] if name in self.by_name]
+                if names:
+                    batch = await self._known(known)
+                    if batch is None:
+                        path.unlink(missing_ok=True)
+                        continue
+                    logger.info("%d requests are in batch %s already", len(names), batch["id"])
+                    outcomes.update(await self._collect(batch, names, path))
+            rest = [name for name in self.by_name if name not in outcomes]
+            if rest:
+                batch, path = await self._submit(rest)
+                outcomes.update(await self._collect(batch, rest, path))
+        return [outcomes[name] for name in self.names]
 
     async def stop(self):
         """Stop waiting; the batch goes on, and is collected by the next run."""
         self._task.cancel()
 
-    async def _submitted(self):
-        """The batch that these requests are in already, or None."""
-        if self.client.batch_id is not None:
-            return await self._call("GET", f"/batches/{self.client.batch_id}")
-        known = _read_memo(self.memo)
+    async def _known(self, known):
+        """The batch that a memo is about, or None where the server has none."""
         if "id" in known:
-            batch = await self._call("GET", f"/batches/{known['id']}", may_be_gone=True)
-        elif "name" in known:
-            batch = await self._named(known["name"])
-        else:
-            batch = None
-        if batch is not None:
-            logger.info("the same requests are in batch %s already: collecting it", batch["id"])
-        return batch
+            return await self._call("GET", f"/batches/{known['id']}", may_be_gone=True)
+        return await self._named(known["name"])
 
-    async def _submit(self):
-        client = self.client
-        lines = [
-            json.dumps(
-                {
-                    "custom_id": name,
-                    "method": "POST",
-                    "url": "/v1/chat/completions",
-                    "body": chat_body(
-                        client.model,
-                        request,
-                        client.options,
-                        client.structured and bool(request.choices),
-                        True,
-                    ),
-                },
-                default=plain_number,
+    async def _collect(self, batch, names, memo=None):
+        """Wait for a batch, and give the outcomes of the named requests."""
+        while batch["status"] in STILL_RUNNING:
+            await asyncio.sleep(self.client.poll_seconds)
+            batch = await self._call("GET", f"/batches/{batch['id']}", patience=PATIENCE)
+            logger.info(
+                "batch %s: %s %s", batch["id"], batch["status"], batch.get("request_counts")
             )
-            for name, request in dict(zip(self.names, self.requests, strict=True)).items()
-        ]
+        if batch["status"] == "failed":
+            if memo is not None:
+                memo.unlink(missing_ok=True)
+            reason = self.protocol.without_secrets(_first_error(batch))
+            raise LLMError(f"The batch {batch['id']} failed: {reason[:LONGEST_REASON]}")
+        answers = {}
+        for name in ("output_file_id", "error_file_id"):
+            if batch.get(name):
+                answers.update(await self._lines(batch[name]))
+        outcomes, refusals = {}, []
+        for name in names:
+            outcomes[name] = self._outcome(self.by_name[name], answers.get(name), batch, refusals)
+        if len(refusals) == len(outcomes) and not _is_a_prompt(refusals):
+            if memo is not None:
+                memo.unlink(missing_ok=True)
+            raise refusals[0]
+        return outcomes
+
+    async def _submit(self, names):
+        client = self.client
+        lines = [json.dumps(self._line(name), default=plain_number) for name in names]
         content, content_type = _multipart("\n".join(lines).encode())
         if client._is_openai() and len(content) > MOST_BYTES:
             raise LLMError(
@@ -236,34 +245,39 @@ class _BatchRun:
             )
         headers = {"Content-Type": content_type}
         file = await self._call("POST", "/files", content, headers)
-        name = uuid.uuid4().hex
+        own_name = uuid.uuid4().hex
         order = {
             "input_file_id": file["id"],
             "endpoint": "/v1/chat/completions",
             "completion_window": "24h",
-            "metadata": {NAME_IN_METADATA: name},
+            "metadata": {NAME_IN_METADATA: own_name},
         }
+        memo = cache_folder() / "batches" / f"{own_name}.json"
         # Written first: a run that is killed before it hears of the batch still finds it.
-        self._write_memo({"name": name})
+        _write_memo(memo, {"name": own_name, "requests": names})
         batch = await self._call(
-            "POST", "/batches", json.dumps(order).encode(), done=lambda: self._named(name)
+            "POST", "/batches", json.dumps(order).encode(), done=lambda: self._named(own_name)
         )
-        self._write_memo({"id": batch["id"]})
+        _write_memo(memo, {"name": own_name, "id": batch["id"], "requests": names})
         logger.info("submitted %d requests as batch %s", len(lines), batch["id"])
-        return batch
+        return batch, memo
 
-    def _write_memo(self, known):
-        self.memo.parent.mkdir(mode=0o700, exist_ok=True)
-        unfinished = self.memo.with_suffix(f".{os.getpid()}")
-        unfinished.write_text(json.dumps(known))
-        unfinished.replace(self.memo)
+    def _line(self, name):
+        client, request = self.client, self.by_name[name]
+        structured = client.structured and bool(request.choices)
+        return {
+            "custom_id": name,
+            "method": "POST",
+            "url": "/v1/chat/completions",
+            "body": chat_body(client.model, request, client.options, structured, True),
+        }
 
     async def _named(self, name):
         """The batch that was submitted under a name, or None."""
         params = {"limit": 100}
         for _ in range(PAGES_OF_BATCHES):
             page = await self._call("GET", "/batches", params=params)
-            for batch in page["data"]:
+            for batch in page.get("data") or []:
                 if (batch.get("metadata") or {}).get(NAME_IN_METADATA) == name:
                     return batch
             if not page.get("has_more"):
@@ -272,20 +286,34 @@ class _BatchRun:
         return None
 
     async def _lines(self, file_id):
+        """Read a file of answers; a line that cannot be read is none."""
         body = await self._call("GET", f"/files/{file_id}/content", raw=True)
-        parsed = [json.loads(line) for line in body.decode().splitlines() if line.strip()]
-        return {line["custom_id"]: line for line in parsed}
+        found = {}
+        # Answers may hold what Python, but not JSON, takes for the end of a line.
+        for line in body.split(b"\n"):
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                parsed = json.loads(line.decode(errors="replace"))
+                found[parsed["custom_id"]] = parsed
+        return found
 
-    def _outcome(self, request, line, status):
+    def _outcome(self, request, line, batch, refusals):
+        """What came of one request; a refusal that others may share is noted too."""
         if line is None:
-            return CompletionError(f"The batch ended ({status}) without an answer")
+            return CompletionError(f"The batch ended ({batch['status']}) without an answer")
         response = line.get("response") or {}
-        if response.get("status_code") != 200:
-            return CompletionError(f"The batch answered {response.get('status_code')}")
+        status, body = response.get("status_code"), response.get("body")
         try:
-            return read_completion(response.get("body"), request)
+            if status == 200:
+                return read_completion(body, request)
+            meaning = self.protocol.meaning(Answer(status or 500, {}, json.dumps(body).encode()))
         except Retry as failure:
-            return CompletionError(failure.detail)
+            meaning = failure
+        if isinstance(meaning, CompletionError):
+            return meaning
+        if isinstance(meaning, Retry):
+            return CompletionError(meaning.detail)
+        refusals.append(meaning)
+        return CompletionError(getattr(meaning, "of_this_one", f"The batch answered {status}"))
 
     async def _call(
         self,
@@ -298,15 +326,16 @@ class _BatchRun:
         raw=False,
         may_be_gone=False,
         done=None,
+        patience=0.0,
     ):
         """One call to the server, tried again while it fails in a way that may pass.
 
         Where it may have been heard and only the answer was lost, ``done`` tells what came of
-        it, or None.
+        it, or None. For ``patience`` seconds it is tried again however often it fails.
         """
         params = {**(self.client.options.get("extra_query") or {}), **(params or {})}
         rng = random.Random(0)
-        attempt = 0
+        attempt, began = 0, time.monotonic()
         while True:
             try:
                 async with asyncio.timeout(self.client.timeout):
@@ -315,15 +344,16 @@ class _BatchRun:
                     return None
                 if answer.status != 200:
                     raise self.protocol.meaning(answer)
-                return answer.body if raw else json.loads(answer.body)
+                return answer.body if raw else _object(answer.body)
             except (Retry, Unreachable, BrokenOff, TimeoutError, ValueError) as failure:
-                if attempt == self.client.max_retries:
+                is_late = time.monotonic() - began >= patience
+                if attempt >= self.client.max_retries and is_late:
                     raise LLMError(
                         f"The server at {self.client._url()} failed {attempt + 1} times at "
                         f"{method} {path}: {failure or type(failure).__name__}"
                     ) from None
                 asked = getattr(failure, "after", None) or 0.0
-            delay = min(LONGEST_DELAY, FIRST_DELAY_WHEN_BUSY * 2**attempt)
+            delay = min(LONGEST_DELAY, FIRST_DELAY_WHEN_BUSY * 2 ** min(attempt, 20))
             await asyncio.sleep(max(delay * rng.uniform(0.5, 1.0), asked))
             attempt += 1
             result = await done() if done else None
@@ -331,19 +361,39 @@ class _BatchRun:
                 return result
 
 
-def _memo(keys):
-    """Where it is noted which batch these requests are in."""
-    digest = hashlib.sha256(b"".join(sorted(keys))).hexdigest()
-    return cache_folder() / "batches" / f"{digest}.json"
+def _is_a_prompt(refusals):
+    """Whether what was refused may be one prompt rather than any."""
+    return len(refusals) == 1 and isinstance(refusals[0], Refused)
 
 
-def _read_memo(path):
-    """What is noted: the batch's ``id``, or only the ``name`` it was to be submitted under."""
-    try:
-        known = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return known if isinstance(known, dict) else {}
+def _memos():
+    """What is noted of batches: file and content, of each file that can be read."""
+    for path in sorted((cache_folder() / "batches").glob("*.json")):
+        with contextlib.suppress(OSError, ValueError):
+            known = json.loads(path.read_text())
+            if isinstance(known, dict) and {"name", "requests"} <= set(known):
+                yield path, known
+
+
+def _write_memo(path, known):
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    unfinished = path.with_suffix(f".{os.getpid()}")
+    unfinished.write_text(json.dumps(known))
+    unfinished.replace(path)
+
+
+def _object(body):
+    """Read a JSON object.
+
+    Raises
+    ------
+    ValueError
+        If the body is none.
+    """
+    parsed = json.loads(body)
+    if not isinstance(parsed, dict) or not ("id" in parsed or "data" in parsed):
+        raise ValueError("the answer is not the object that was asked for")
+    return parsed
 
 
 def _multipart(content):
