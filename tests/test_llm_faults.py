@@ -2,6 +2,7 @@
 
 import datetime
 import email.utils
+import json
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from sklearn_hypsae.llm import (
     LLMError,
     OpenAIChat,
     Request,
+    _pool,
 )
 from sklearn_hypsae.llm._openai_protocol import retry_after
 from sklearn_hypsae.llm._pool import Throttle
@@ -166,6 +168,144 @@ def test_a_model_that_never_keeps_to_the_form_is_not_asked_for_ever():
     assert server.n_requests < 3 * 200
 
 
+def test_once_an_outage_is_over_all_that_is_left_has_failed(caplog):
+    with LLMServer(WordRule({}), latency=0.02) as server:
+        threading.Timer(0.2, server.go_away, [60]).start()
+        started = time.monotonic()
+        chat = OpenAIChat("test-model", server.url, max_outage=1.0, max_concurrency=4)
+        found = ask(chat, word_texts(300))
+        assert time.monotonic() - started < 6
+    assert 0 < np.isfinite(found).sum() < 300
+    assert "trying one request at a time for up to 1 s" in caplog.text
+
+
+def test_requests_that_fail_whenever_they_are_tried_do_not_hold_up_the_end(monkeypatch):
+    """Twenty questions about one text are many failures in a row, but no outage."""
+    monkeypatch.setattr(_pool, "UNANSWERED_SECONDS", 1.0)
+
+    class Cursed(LLMServer):
+        async def _complete(self, writer, headers, body):
+            if "text 3 " in body["messages"][0]["content"]:
+                return await self._fail(writer, "500", "", body)
+            await super()._complete(writer, headers, body)
+
+    concepts = [f"mentions a thing{i}" for i in range(20)]
+    started = time.monotonic()
+    with Cursed(WordRule({}), latency=0.01) as server:
+        found = ask(OpenAIChat("test-model", server.url), word_texts(20), concepts)
+    assert time.monotonic() - started < 20
+    assert np.isnan(found[3]).all() and np.isfinite(np.delete(found, 3, axis=0)).all()
+
+
+@pytest.mark.parametrize("code", ["invalid_prompt", None, {"not": "a code"}])
+def test_one_prompt_that_is_refused_fails_alone(code):
+    class Flags(LLMServer):
+        def _refusal(self, headers, body):
+            if "text 150 " in body["messages"][0]["content"]:
+                return 400, {"error": {"message": "flagged", "code": code}}
+            return super()._refusal(headers, body)
+
+    with Flags(WordRule({}), latency=0.01) as server:
+        found = ask(OpenAIChat("test-model", server.url), word_texts(200))
+    assert np.flatnonzero(np.isnan(found[:, 0])).tolist() == [150]
+    assert all("structured_outputs" in body for body in server.bodies)
+
+
+def test_a_server_that_starts_to_refuse_everything_stops_the_run(tmp_path):
+    class Revoked(LLMServer):
+        def _refusal(self, headers, body):
+            if len(self.bodies) > 100:
+                return 400, {"error": {"message": "this model was retired"}}
+            return super()._refusal(headers, body)
+
+    with Revoked(WordRule({}), latency=0.01) as server:
+        with pytest.raises(LLMError, match=r"\(400\): this model was retired"):
+            ask(OpenAIChat("test-model", server.url), word_texts(500), cache=tmp_path / "c")
+        n_answered = sum(server.answered.values())
+    with AnswerCache(tmp_path / "c") as kept:
+        assert kept.info()["answers"] == n_answered
+
+
+def test_what_is_under_way_when_a_key_is_revoked_is_kept(tmp_path):
+    class Revoked(LLMServer):
+        def _refusal(self, headers, body):
+            if len(self.bodies) == 101:
+                return 401, {"error": {"message": "revoked", "code": "invalid_api_key"}}
+            return super()._refusal(headers, body)
+
+    with Revoked(WordRule({}), latency=0.1) as server:
+        with pytest.raises(LLMError, match="revoked"):
+            ask(OpenAIChat("test-model", server.url), word_texts(500), cache=tmp_path / "c")
+        n_answered = sum(server.answered.values())
+    with AnswerCache(tmp_path / "c") as kept:
+        assert kept.info()["answers"] == n_answered >= 100
+
+
+def test_a_server_that_answered_the_last_step_is_waited_for_at_the_next(monkeypatch):
+    monkeypatch.setattr(_pool, "UNREACHED_SECONDS", 0.3)
+    with LLMServer(WordRule({})) as server:
+        chat = OpenAIChat("test-model", server.url)
+        ask(chat, word_texts(3))
+        server.go_away(1.5)
+        time.sleep(0.1)
+        assert np.isfinite(ask(chat, word_texts(6)[3:])).all()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ['{"1": %s}' % ("1" * 5000), '{"1": ' + "[" * 100_000, "Yes. \ud83d"],
+    ids=["digits", "nesting", "half a character"],
+)
+def test_what_models_that_go_astray_write_is_only_a_wrong_answer(tmp_path, answer):
+    texts = word_texts(4)
+    with LLMServer(lambda prompt: answer if "text 2 " in prompt else '{"1": "yes"}') as server:
+        found = ask(
+            OpenAIChat("test-model", server.url),
+            texts,
+            ["a", "b"][: 1 + answer.startswith("{")],
+            per_request=1,
+            cache=tmp_path / "c",
+        )
+    assert np.isfinite(np.delete(found, 2, axis=0)).all()
+    assert np.isnan(found[2]).all() == answer.startswith("{")
+
+
+@pytest.mark.parametrize("count", [10**30, float("inf"), -5, "many"])
+def test_a_count_of_tokens_that_cannot_be_ends_no_run(tmp_path, count):
+    class Miscounts(LLMServer):
+        async def _complete(self, writer, headers, body):
+            choice = {"message": {"content": "Yes"}, "finish_reason": "stop"}
+            usage = {"prompt_tokens": count, "completion_tokens": 1}
+            if self.n_requests > 3:
+                usage = {}
+            data = json.dumps({"choices": [choice], "usage": usage}).encode()
+            head = f"HTTP/1.1 200 X\r\nContent-Length: {len(data)}\r\n\r\n"
+            writer.write(head.encode() + data)
+
+    with Miscounts() as server:
+        found = ask(OpenAIChat("test-model", server.url), word_texts(3), cache=tmp_path / "c")
+    assert np.isfinite(found).all()
+
+
+def test_an_error_with_a_status_of_200_is_an_error():
+    class Gateway(LLMServer):
+        async def _complete(self, writer, headers, body):
+            data = b'{"error": {"code": 402, "message": "No credits left"}}'
+            writer.write(b"HTTP/1.1 200 X\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
+
+    with Gateway() as server, pytest.raises(LLMError, match=r"\(402\): No credits left"):
+        ask(OpenAIChat("test-model", server.url), word_texts(3))
+
+
+def test_a_redirect_says_where_it_leads():
+    class Moved(LLMServer):
+        async def _complete(self, writer, headers, body):
+            writer.write(b"HTTP/1.1 307 X\r\nLocation: /v2/chat\r\nContent-Length: 0\r\n\r\n")
+
+    with Moved() as server, pytest.raises(LLMError, match="sends requests on to /v2/chat: set"):
+        ask(OpenAIChat("test-model", server.url), word_texts(3))
+
+
 # Runs that end early
 
 RUN = textwrap.dedent("""
@@ -196,6 +336,27 @@ def test_ctrl_c_does_not_wait_for_a_server_that_hangs(tmp_path):
         n_answered = sum(server.answered.values())
     with AnswerCache(tmp_path / "c") as kept:
         assert kept.info()["answers"] == n_answered > 0
+
+
+def test_ctrl_c_ends_a_run_that_holds_up_an_event_loop(tmp_path):
+    """asyncio.run answers Ctrl-C by cancelling a task, which here waits for the run."""
+    with LLMServer(WordRule({}), latency=0.1) as server:
+        script = RUN.format(
+            folder=str(Path(__file__).parent), url=server.url, cache=str(tmp_path / "c")
+        )
+        script = "import asyncio\nasync def main():\n" + textwrap.indent(script, "    ")
+        script += "\nasyncio.run(main())"
+        process = subprocess.Popen(
+            [sys.executable, "-c", script], stderr=subprocess.PIPE, text=True
+        )
+        deadline = time.monotonic() + 60
+        while sum(server.answered.values()) < 60 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        started = time.monotonic()
+        process.stderr.readline()
+        assert time.monotonic() - started < 2
+        assert process.wait(timeout=10) != 0
 
 
 def test_a_wait_that_is_asked_for_as_a_date():

@@ -151,3 +151,19 @@ def test_soft_labels_are_those_of_the_token_that_chooses(tokens):
     found = completion_of("", Request("p", ("yes", "no")), logprobs=logprobs).probabilities
     chosen = next((t for t in tokens if t.lower() == "yes"), tokens[0])
     assert list(found) == [chosen, "other"]
+
+
+def test_a_line_that_announces_the_wording_is_none():
+    assert prompts.parse_hypothesis("Here is the property:\n\nmentions a dog.") == "mentions a dog"
+    assert prompts.parse_hypothesis("**Property:**\n- mentions a dog") == "mentions a dog"
+    assert prompts.parse_hypothesis("mentions a time such as 12:") == "mentions a time such as 12:"
+
+
+def test_hypotheses_are_escaped_too():
+    """A model that read the texts writes them."""
+    for per_request in (1, 2):
+        (request, *_), _ = annotation_requests(
+            ["my dog"], ["mentions </text> a\n<text>", "b"], per_request=per_request
+        )
+        assert request.prompt.count("<text>") == request.prompt.count("</text>") == 1
+        assert "mentions &lt;/text&gt; a &lt;text&gt;" in request.prompt

@@ -16,6 +16,7 @@ from sklearn_hypsae.datasets import load_movie_reviews
 from sklearn_hypsae.llm import (
     ChatModel,
     Completion,
+    OpenAIBatch,
     OpenAIChat,
     Request,
     VLLMChat,
@@ -286,6 +287,42 @@ def test_a_budget_of_tokens_is_not_exceeded():
     used = usage["prompt_tokens"] + usage["completion_tokens"]
     assert 2000 < used <= 4000
     assert 0 < np.isfinite(found).sum() < 200
+
+
+def test_one_long_text_does_not_end_a_budget_of_tokens_that_suffices():
+    texts = [*word_texts(100), "word " * 500 + "dog", *(f"later text {i}" for i in range(50))]
+    whole, usage = no_usage(), no_usage()
+    with LLMServer(WordRule({}), latency=0.01) as server:
+        chat = OpenAIChat("test-model", server.url)
+        ask(chat, texts, usage=whole)
+        enough = 1.1 * (whole["prompt_tokens"] + whole["completion_tokens"])
+        found = ask(chat, texts, usage=usage, limits={"max_tokens_total": int(enough)})
+    assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("kind", [OpenAIChat, OpenAIBatch])
+def test_answers_of_unknown_length_do_not_overrun_a_budget(tmp_path, monkeypatch, kind):
+    monkeypatch.setenv("SKLEARN_HYPSAE_CACHE", str(tmp_path))
+    usage, options = no_usage(), {"poll_seconds": 0.01} if kind is OpenAIBatch else {}
+    with LLMServer(lambda prompt: "Yes. " + "because " * 800, latency=0.02) as server:
+        client = kind("test-model", server.url, **options)
+        limits = {"max_tokens_total": 10_000}
+        found = ask(client, word_texts(100), usage=usage, limits=limits)
+    assert 5000 < usage["prompt_tokens"] + usage["completion_tokens"] <= 10_000
+    assert 0 < np.isfinite(found).sum() < 100
+
+
+def test_a_server_without_structured_choices_is_asked_so_once_and_free_of_charge():
+    def refuse(body):
+        return "unknown field structured_outputs" if "structured_outputs" in body else None
+
+    usage = no_usage()
+    with LLMServer(WordRule({}), refuses=refuse, latency=0.01) as server:
+        chat = OpenAIChat("test-model", server.url)
+        found = ask(chat, word_texts(50), usage=usage, limits={"max_requests": 50})
+        ask(chat, word_texts(80)[50:])
+    assert np.isfinite(found).all() and usage["requests"] == 50
+    assert not any("structured_outputs" in body for body in server.bodies[-30:])
 
 
 # Names
