@@ -176,8 +176,7 @@ class TextSummarizer(TransformerMixin, BaseEstimator):
         """
         check_texts(X, caller=type(self).__name__)
         self._client()
-        if self.prompt is not None:
-            prompts.check_prompt(self.prompt, "summary")
+        self._check_prompt()
         self.usage_ = no_usage()
         self.n_features_in_ = 1
         return self
@@ -195,6 +194,9 @@ class TextSummarizer(TransformerMixin, BaseEstimator):
             A text whose request failed is cut instead, with a warning.
         """
         check_is_fitted(self)
+        # What was set after fit is checked before it is paid for.
+        self._validate_params()
+        self._check_prompt()
         texts = check_texts(X, caller=type(self).__name__)
         long = [row for row, text in enumerate(texts) if len(text.split()) > self.max_words]
         template = self.prompt or prompts.SUMMARIZE
@@ -218,13 +220,19 @@ class TextSummarizer(TransformerMixin, BaseEstimator):
             n_failed += not done
             texts[row] = outcome.text if done else prompts.cut_words(texts[row], self.max_words)
         if n_failed:
+            reasons = [f"the budget {runner.spent} is spent"] if runner.spent else []
+            reasons += [f"{error}" for error in runner.errors[:1]]
             warnings.warn(
                 f"{n_failed} of {len(long)} long texts could not be summarised and were cut at "
-                f"{self.max_words} words.",
+                f"{self.max_words} words ({'; '.join(reasons)}).",
                 UserWarning,
                 stacklevel=2,
             )
         return pd.Series(texts, index=X.index, name=X.name) if isinstance(X, pd.Series) else texts
+
+    def _check_prompt(self):
+        if self.prompt is not None:
+            prompts.check_prompt(self.prompt, "summary")
 
     def _client(self):
         client = chat_model(self.llm)

@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline
 
 from sklearn_hypsae import LLMInterpreter
 from sklearn_hypsae.documents import TextSummarizer, split_texts
-from sklearn_hypsae.llm import OpenAIChat
+from sklearn_hypsae.llm import OpenAIChat, estimate_cost
 
 LONG = " ".join(f"Sentence number {i} says a thing or two." for i in range(40))
 
@@ -87,3 +87,27 @@ def test_manners_of_the_summarizer():
         TextSummarizer(chat, prompt="Shorten!").fit(["a"])
     with pytest.raises(ValueError, match="one-dimensional"):
         TextSummarizer(chat).fit(np.array([["a"]]))
+
+
+def test_what_is_set_after_fit_is_checked_before_it_is_paid_for():
+    with LLMServer(lambda prompt: "In short.") as server:
+        chat = OpenAIChat("test-model", server.url)
+        summarizer = TextSummarizer(chat, cache=None).fit([LONG])
+        for wrong in ({"prompt": "Shorten it."}, {"prompt": None, "max_words": 0}):
+            with pytest.raises(ValueError, match="lacks {text}|max_words"):
+                summarizer.set_params(**wrong).transform([LONG])
+        assert server.n_requests == 0
+        summarizer = TextSummarizer(chat, cache=None, max_requests=1).fit([LONG])
+        with pytest.warns(UserWarning, match=r"\(the budget max_requests is spent\)"):
+            summarizer.transform([LONG, LONG + " And more."])
+
+
+def test_the_cost_of_summaries_is_known_before():
+    with LLMServer(lambda prompt: "In short.") as server:
+        chat = OpenAIChat("test-model", server.url, prices=(1.0, 2.0))
+        summarizer = TextSummarizer(chat, max_words=50, cache=None)
+        cost = estimate_cost(summarizer, [LONG, "short", LONG + " And more."])
+        assert server.n_requests == 0
+        summarizer.fit_transform([LONG, "short", LONG + " And more."])
+        assert server.n_requests == cost["requests"] == 2
+    assert cost["completion_tokens"] >= 2 * 50 and cost["money"] > 0

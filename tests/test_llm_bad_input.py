@@ -1,12 +1,14 @@
 """What cannot work is one clear sentence, before the first request that is paid for."""
 
+import pickle
+
 import numpy as np
 import pytest
 from llm_server import LLMServer, WordRule
 from llm_tools import CONCEPTS, ask, planted_frame
 
 from sklearn_hypsae import LLMInterpreter
-from sklearn_hypsae.llm import LLMError, OpenAIBatch, OpenAIChat
+from sklearn_hypsae.llm import ChatModel, Completion, LLMError, OpenAIBatch, OpenAIChat
 
 
 @pytest.fixture(autouse=True)
@@ -68,9 +70,19 @@ def test_parameters_that_cannot_work(frame, server, parameters, said):
         ({"extra_body": {"x": object()}}, ValueError, "cannot send the option 'extra_body'"),
         ({"extra_headers": {"X-Number": 3}}, ValueError, "values that are not strings"),
         ({"extra_headers": {"X-Api-Key": "k"}}, ValueError, "no secret in extra_headers.*X-Api"),
-        ({"extra_headers": {"X-Api-Key": "$NOT_SET"}}, ValueError, "variable NOT_SET: set it"),
+        ({"extra_headers": {"X-Api-Key": "$NOT_SET"}}, ValueError, "variable NOT_SET: set it to"),
         ({"extra_query": {"token": "k"}}, ValueError, "no secret in extra_query.*'token'"),
         ({"extra_body": {"a": [{"password": "k"}]}}, ValueError, "no secret in extra_body"),
+        ({"extra_headers": {"X-A": "Bearer sk-1"}}, ValueError, "no secret in extra_headers"),
+        ({"extra_body": {"auth": {"value": "k"}}}, ValueError, "no secret in extra_body.*'value'"),
+        ({"extra_query": {"key": ["k"]}}, ValueError, "no secret in extra_query.*'key'"),
+        ({"user": "sk-a-key"}, ValueError, "no secret in user"),
+        ({"extra_headers": {"X-A": "a\nb"}}, ValueError, "'X-A' cannot hold its value"),
+        ({"extra_headers": {"X A": "a"}}, ValueError, "names that no header can have"),
+        ({"extra_headers": ["X-A"]}, ValueError, "takes a dict of names and values as extra_head"),
+        ({"extra_body": "x"}, ValueError, "takes a dict of names and values as extra_body"),
+        ({"base_url": "http://host/a b"}, ValueError, "needs a base_url"),
+        ({"base_url": "http://.host/v1"}, ValueError, "needs a base_url"),
         ({"timeout": 0}, ValueError, "timeout=0: it has to be a number of seconds above 0"),
         ({"timeout": "60"}, ValueError, "timeout='60'"),
         ({"max_retries": 1.5}, ValueError, "max_retries=1.5: it has to be a whole number"),
@@ -182,3 +194,22 @@ def test_what_is_set_after_fit_is_checked_before_transform_asks(settings, messag
         with pytest.raises(ValueError, match=message):
             interpreter.transform(["a dog"])
         assert server.n_requests == 0
+
+
+def test_a_key_in_a_parameter_is_not_even_pickled(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "the-key-in-use")
+    for options in ({"api_key": "k"}, {"user": "the-key-in-use"}, {"extra_body": {"token": "k"}}):
+        with pytest.raises(ValueError, match="takes no (key|secret)"):
+            pickle.dumps(OpenAIChat("test-model", **options))
+
+
+@pytest.mark.parametrize(
+    "answer", [lambda r: ["Yes"] * len(r), lambda r: [], lambda r: [Completion(None)] * len(r)]
+)
+def test_what_a_backend_must_not_return_is_said_to_its_author(answer):
+    class Own(ChatModel):
+        def complete(self, requests, monitor=None):
+            return answer(requests)
+
+    with pytest.raises(LLMError, match=r"Own.complete\(\) has to return a list"):
+        ask(Own(), ["a text"])

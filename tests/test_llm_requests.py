@@ -187,7 +187,7 @@ def test_a_missing_key_is_said_before_anything_is_sent():
     [
         ({"temprature": 0}, "did you mean 'temperature'"),
         ({"api_key": KEY}, "takes no key as a parameter"),
-        ({"extra_headers": {"Authorization": KEY}}, "no key in extra_headers"),
+        ({"extra_headers": {"Authorization": KEY}}, "no secret in extra_headers"),
         ({"base_url": f"https://user:{KEY}@host/v1"}, "no secrets in base_url"),
         ({"base_url": "localhost:8000"}, "http://"),
         ({"max_concurrency": 0}, "max_concurrency=0"),

@@ -8,6 +8,8 @@ HIDDEN = "…"
 SECRET_NAME = re.compile(
     r"(?<!cache_)key|secret|auth|passw|credential|cookie|token(?!s$|s_|_id|iz)", re.I
 )
+# What keys look like whatever they are called.
+SECRET_VALUE = re.compile(r"bearer\s|sk-", re.I)
 
 
 def shown(name, value):
@@ -46,24 +48,32 @@ def shown(name, value):
     if isinstance(value, list | tuple):
         inside = [shown(name, inner) for inner in value]
         return tuple(inside) if isinstance(value, tuple) else inside
+    if isinstance(value, str) and SECRET_VALUE.match(value):
+        return HIDDEN
     if isinstance(value, str) and ("://" in value or name.endswith("url")):
         return _without_secrets(value)
     return value
 
 
-def secret_in(value):
-    """Find what has the name of a secret.
+def secret_in(value, keys=(), *, is_secret=False):
+    """Find what has the name of a secret, looks like one, or is one.
 
     Parameters
     ----------
     value : object
         A parameter's value; dicts and lists are searched.
 
+    keys : collection of str, default=()
+        Keys that are in use.
+
+    is_secret : bool, default=False
+        Whether the name it goes by is that of a secret.
+
     Returns
     -------
     name : str or None
-        Of the first one found that is not the name of an environment variable, as in
-        ``{"X-Api-Key": "$MY_KEY"}``.
+        Of the first one found, empty outside a dict; None where there is none. What begins
+        with ``$`` names an environment variable, as in ``{"X-Api-Key": "$MY_KEY"}``.
 
     Examples
     --------
@@ -72,16 +82,19 @@ def secret_in(value):
     'hf_token'
     >>> secret_in({"X-Api-Key": "$MY_KEY"})
     """
+    if isinstance(value, str):
+        looks_so = SECRET_VALUE.match(value) or any(key in value for key in keys)
+        return "" if looks_so or (is_secret and not value.startswith("$")) else None
     if isinstance(value, list | tuple):
-        return next(filter(None, map(secret_in, value)), None)
+        found = (secret_in(inner, keys, is_secret=is_secret) for inner in value)
+        return next((name for name in found if name is not None), None)
     if not isinstance(value, dict):
         return None
     for name, inner in value.items():
-        if SECRET_NAME.search(str(name)) and isinstance(inner, str):
-            if not inner.startswith("$"):
-                return str(name)
-        elif (found := secret_in(inner)) is not None:
-            return found
+        is_named_so = is_secret or bool(SECRET_NAME.search(str(name)))
+        found = secret_in(inner, keys, is_secret=is_named_so)
+        if found is not None:
+            return found or str(name)
     return None
 
 
@@ -112,11 +125,12 @@ def read_variables(headers):
     for header, value in read.items():
         if value.startswith("$"):
             read[header] = os.environ.get(value[1:], "").strip()
-            if not read[header] or not all(" " <= c <= "~" for c in read[header]):
-                raise ValueError(
-                    f"The header {header!r} is to hold the environment variable {value[1:]}: set "
-                    "it, to characters that a header can have."
-                )
+        if (value and not read[header]) or not all(" " <= c <= "~" for c in read[header]):
+            what = f"the environment variable {value[1:]}" if value.startswith("$") else "its value"
+            raise ValueError(
+                f"The header {header!r} cannot hold {what}: set it to characters that a header "
+                "can have (letters without accents, digits, signs)."
+            )
     return read
 
 

@@ -282,9 +282,10 @@ class Pool:
         try:
             completion = await self.send(request)
             if not self.monitor.accept(request, completion.text):
-                raise Retry(
-                    "answer", "The answers were not in the form asked for", None, completion
-                )
+                detail = "The answers were not in the form asked for"
+                if not completion.text:
+                    detail = "The answers were empty, or cut off before their end (max_tokens)"
+                raise Retry("answer", detail, None, completion)
         except Retry as failure:
             if failure.kind == "request":
                 self.monitor.withdrawn(request)

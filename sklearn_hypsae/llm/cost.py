@@ -18,9 +18,9 @@ class _Counting(ChatModel):
 
     batch_size = None
 
-    def __init__(self, count_tokens, thinking_tokens, prices):
+    def __init__(self, count_tokens, thinking_tokens, prices, n_words):
         self.count_tokens, self.thinking_tokens = count_tokens, thinking_tokens
-        self.prices = prices
+        self.prices, self.n_words = prices, n_words
 
     def complete(self, requests, monitor=None):
         for position, request in enumerate(requests):
@@ -36,7 +36,7 @@ class _Counting(ChatModel):
         elif request.choices:
             text, n_tokens = request.choices[-1], TOKENS_PER_ANSWER
         else:
-            text = f"{STAND_IN} {position}"
+            text = f"{STAND_IN} {position}" if self.n_words is None else "word " * self.n_words
             n_tokens = self.count_tokens(text)
         n_prompt = self.count_tokens(request.prompt)
         return Completion(text, n_prompt, n_tokens + self.thinking_tokens)
@@ -47,13 +47,14 @@ def estimate_cost(
 ):
     """Say how many requests and tokens, and how much money, a run would take.
 
-    The run is gone through with the real prompts on the real texts, and nothing is sent. What
-    the cache has already and what has to be sent again are not foreseen; ``refine`` is taken
-    to find mistakes in every wording.
+    The run is gone through with the real prompts on the real texts, and nothing is sent. It is
+    the most to expect but for what has to be sent again: nothing is taken to be in the cache,
+    all candidates and neurons to get words of their own, and ``refine`` to find mistakes in
+    every wording.
 
     Parameters
     ----------
-    interpreter : LLMInterpreter
+    interpreter : LLMInterpreter or TextSummarizer
         As it would be fitted. It is left as it is.
 
     X : DataFrame, ndarray or CSR of shape (n_samples, n_neurons)
@@ -99,13 +100,15 @@ def estimate_cost(
         max_tokens_total=None,
         **_counting_clients(interpreter, count, thinking_tokens),
     )
-    dry.fit(X, texts=texts)
+    beside = {} if texts is None else {"texts": texts}
+    dry.fit(X, **beside)
     fit = dict(dry.usage_)
     dry.usage_.update(no_usage())
     n_rows = len(X) if not hasattr(X, "shape") else X.shape[0]
     n_annotate = n_rows if n_annotate is None else n_annotate
     if n_annotate:
-        dry.transform(_head(X, n_annotate), texts=None if texts is None else texts[:n_annotate])
+        beside = {name: given[:n_annotate] for name, given in beside.items()}
+        dry.transform(_head(X, n_annotate), **beside)
     share = max(1.0, n_annotate / n_rows)
     transform = {name: _scaled(value, share) for name, value in dry.usage_.items()}
     stages = {"fit": _shown(fit), "transform": _shown(transform)}
@@ -115,9 +118,15 @@ def estimate_cost(
 def _counting_clients(interpreter, count, thinking_tokens):
     """Stand-ins for the clients that are set, with their prices."""
     return {
-        name: _Counting(count, thinking_tokens, chat_model(client).prices)
+        name: _Counting(
+            count,
+            thinking_tokens,
+            chat_model(client).prices,
+            # Of a summary; a wording has a dozen.
+            getattr(interpreter, "max_words", None),
+        )
         for name in ("llm", "annotator_llm")
-        if (client := getattr(interpreter, name)) is not None
+        if (client := getattr(interpreter, name, None)) is not None
     }
 
 

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import random
+import re
 import time
 from numbers import Integral, Real
 from urllib.parse import urlsplit
@@ -34,6 +35,7 @@ ACCOUNT_VARIABLES = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "
 _LAST_ANSWERED = {}
 # Servers and models that cannot hold answers to a form, which one refusal is enough to learn.
 _WITHOUT_FORM = set()
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 OPENAI_URL = "https://api.openai.com/v1"
 
 
@@ -299,36 +301,23 @@ class OpenAIChat(ChatModel):
 
     def _check_options(self):
         """Refuse names that chat completions do not have, and anything that looks like a key."""
-        for name in self.options:
-            if name in OPTIONS:
-                continue
-            if "key" in name.lower():
-                raise ValueError(
-                    f"OpenAIChat takes no key as a parameter: set the environment variable "
-                    f"{KEY_VARIABLES[0]}, which is read when it is used."
-                )
+        self._refuse_secrets()
+        for name in set(self.options) - OPTIONS:
             near = difflib.get_close_matches(name, OPTIONS, n=1)
             meant = f"did you mean {near[0]!r}? " if near else ""
             raise ValueError(
                 f"OpenAIChat got the unknown option {name!r}: {meant}Options that only the "
                 "server knows go into extra_body={...}."
             )
+        for place in ("extra_headers", "extra_query", "extra_body"):
+            extra = self.options.get(place) or {}
+            if not isinstance(extra, dict) or not all(isinstance(name, str) for name in extra):
+                raise ValueError(f"OpenAIChat takes a dict of names and values as {place}.")
         headers = self.options.get("extra_headers") or {}
         if not all(isinstance(value, str) for value in headers.values()):
             raise ValueError("OpenAIChat got extra_headers with values that are not strings.")
-        if any(name.lower() == "authorization" for name in headers):
-            raise ValueError(
-                "OpenAIChat takes no key in extra_headers: set the environment variable "
-                f"{KEY_VARIABLES[0]}."
-            )
-        for place in ("extra_headers", "extra_query", "extra_body"):
-            name = secret_in(self.options.get(place))
-            if name is not None:
-                raise ValueError(
-                    f"OpenAIChat takes no secret in {place}, where {name!r} would be kept and "
-                    "pickled: set an environment variable and name it, as in extra_headers="
-                    '{"X-Api-Key": "$MY_KEY"}.'
-                )
+        if not all(HEADER_NAME.fullmatch(name) for name in headers):
+            raise ValueError("OpenAIChat got extra_headers with names that no header can have.")
         read_variables(headers)
         for name, value in self.options.items():
             try:
@@ -338,6 +327,28 @@ class OpenAIChat(ChatModel):
                     f"OpenAIChat cannot send the option {name!r}: its value has to be made of "
                     "what JSON has, numbers, strings, lists and dicts."
                 ) from None
+
+    def _refuse_secrets(self):
+        for name in set(self.options) - OPTIONS:
+            if "key" in name.lower():
+                raise ValueError(
+                    f"OpenAIChat takes no key as a parameter: set the environment variable "
+                    f"{KEY_VARIABLES[0]}, which is read when it is used."
+                )
+        keys = {os.environ.get(variable, "").strip() for variable in KEY_VARIABLES} - {"", NO_KEY}
+        for place, value in self.options.items():
+            name = secret_in(value, keys)
+            if name is not None:
+                raise ValueError(
+                    f"OpenAIChat takes no secret in {place}, where {name or 'it'!r} would be "
+                    "kept and pickled: set an environment variable and name it, as in "
+                    'extra_headers={"X-Api-Key": "$MY_KEY"}.'
+                )
+
+    def __getstate__(self):
+        """Give the parameters, unless a key is among them: what is pickled is passed on."""
+        self._refuse_secrets()
+        return self.__dict__
 
     def __repr__(self):
         """Show the model and what differs from the defaults, without what may be a secret."""
@@ -357,6 +368,9 @@ def _is_url(url):
         return False
     try:
         parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
+        # A host may have letters of any language; the rest of a URL is plain.
+        parts.hostname.encode("idna")
+        is_plain = all("!" <= character <= "~" for character in parts.path)
+        return parts.scheme in ("http", "https") and is_plain and parts.port != 0
+    except (ValueError, AttributeError):
         return False

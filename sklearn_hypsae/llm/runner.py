@@ -7,7 +7,7 @@ import sqlite3
 import time
 import warnings
 
-from .base import Completion, CompletionError, Monitor
+from .base import Completion, CompletionError, LLMError, Monitor
 from .cache import AnswerCache, request_keys
 from .usage import Progress, add_money
 
@@ -205,7 +205,7 @@ class _Run(Monitor):
             if not allowed:
                 break
             asked = [requests[i] for i in allowed]
-            answered = self.client.complete(asked, self)
+            answered = _checked(self.client.complete(asked, self), asked, self.client)
             outcomes.update(zip(allowed, answered, strict=True))
             for i in allowed:
                 n_asked[i] += 1
@@ -290,6 +290,22 @@ class _Run(Monitor):
         self.runner.usage["prompt_tokens"] += completion.prompt_tokens
         self.runner.usage["completion_tokens"] += completion.completion_tokens
         add_money(self.runner.usage, self.client.prices, completion)
+
+
+def _checked(outcomes, requests, client):
+    """Refuse what a backend must not return, in words for whoever writes one."""
+    kinds = (Completion, CompletionError, type(None))
+    outcomes = list(outcomes) if isinstance(outcomes, list | tuple) else [outcomes]
+    is_right = len(outcomes) == len(requests) and all(
+        isinstance(outcome, kinds) and isinstance(getattr(outcome, "text", ""), str)
+        for outcome in outcomes
+    )
+    if not is_right:
+        raise LLMError(
+            f"{type(client).__name__}.complete() has to return a list with one Completion of a "
+            f"str, or CompletionError, for each of its {len(requests)} requests."
+        )
+    return outcomes
 
 
 def off_format():
