@@ -211,6 +211,22 @@ def test_one_prompt_that_is_refused_fails_alone(code):
     assert all("structured_outputs" in body for body in server.bodies)
 
 
+def test_prompts_that_are_refused_do_not_stop_a_run_that_asks_nothing_else():
+    """As when all others are in the cache: a harmless prompt tells whose fault it is."""
+
+    class Flags(LLMServer):
+        def _refusal(self, headers, body):
+            if "text 3 " in body["messages"][0]["content"]:
+                return 400, {"error": {"message": "flagged"}}
+            return super()._refusal(headers, body)
+
+    with Flags(lambda prompt: "Yes") as server:
+        chat = OpenAIChat("test-model", server.url)
+        found = ask(chat, word_texts(4)[3:], [f"mentions a thing{i}" for i in range(40)])
+    assert np.isnan(found).all()
+    assert server.n_requests < 40 + 10
+
+
 def test_a_server_that_starts_to_refuse_everything_stops_the_run(tmp_path):
     class Revoked(LLMServer):
         def _refusal(self, headers, body):

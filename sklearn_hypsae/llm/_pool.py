@@ -1,6 +1,6 @@
 """Many requests at once: how many, when to try again, and when to give up.
 
-Nothing here knows what a request is or how it is sent.
+Nothing here knows what is asked or how it is sent.
 """
 
 import asyncio
@@ -18,8 +18,9 @@ FIRST_DELAY_WHEN_BUSY = 0.25
 LONGEST_DELAY = 30.0
 LONGEST_PROBE_DELAY = 2.0
 FAILURES_THAT_MEAN_DOWN = 8
-# As many refused in a row, and it is not the prompts.
+# As many refused in a row, and it may not be the prompts.
 REFUSALS_THAT_MEAN_ALL = 8
+CONTROL_PROMPT = "Say yes."
 REDUCTIONS_IN_VAIN = 2
 # Patience with a server that never answered anything: not there, or there and failing.
 UNREACHED_SECONDS = 4.0
@@ -160,7 +161,7 @@ class Pool:
         self._delayed = []
         self._attempts = [0] * len(requests)
         self._tasks = set()
-        self._fatal = None
+        self._fatal = self._control = None
         self._stopped = False
         self.is_known, self.n_answers = is_known, 0
         self._is_paused = False
@@ -302,7 +303,8 @@ class Pool:
             self._settle(position, error)
         except Refused as refusal:
             self._refusals_in_row += 1
-            if not self._n_accepted or self._refusals_in_row >= REFUSALS_THAT_MEAN_ALL:
+            is_doubtful = self._refusals_in_row >= REFUSALS_THAT_MEAN_ALL
+            if (is_doubtful or not self._n_accepted) and not await self._control_passes(request):
                 raise
             self._note_answer()
             self._settle(position, CompletionError(refusal.of_this_one))
@@ -312,6 +314,22 @@ class Pool:
             self._usual_seconds += 0.1 * (self._loop.time() - started - self._usual_seconds)
             self._note_answer()
             self._settle(position, completion)
+
+    async def _control_passes(self, request):
+        """Whether a request of the same form with a harmless prompt is answered."""
+        if self._control is None:
+            self._control = self._loop.create_task(self._send_control(request))
+        return await asyncio.shield(self._control)
+
+    async def _send_control(self, request):
+        try:
+            await self.send(request._replace(prompt=CONTROL_PROMPT))
+        except (LLMError, CompletionError, Retry):
+            return False
+        finally:
+            self._control = None
+        self._refusals_in_row = 0
+        return True
 
     def _settle(self, position, outcome):
         self.outcomes[position] = outcome

@@ -17,7 +17,7 @@ from .._optional import import_optional
 from ._hiding import read_variables, secret_in, shown
 from ._http import connect
 from ._openai_protocol import NO_KEY, OPTIONS, ChatCompletions, plain_number
-from ._pool import Pool, run_in_thread
+from ._pool import CONTROL_PROMPT, Pool, run_in_thread
 from .base import ChatModel, Completion, Monitor, Request
 
 KEY_VARIABLES = ("OPENAI_API_KEY", "OPENAI_KEY_SAE")
@@ -177,7 +177,7 @@ class OpenAIChat(ChatModel):
         self.check()
         (listed,) = self._work_off([Request("")], Monitor(), ChatCompletions.list_models)
         if not isinstance(listed, Completion) or self.model not in listed.text.splitlines():
-            self._work_off([Request("Say yes.")], Monitor(), ChatCompletions.send)
+            self._work_off([Request(CONTROL_PROMPT)], Monitor(), ChatCompletions.send)
 
     def _work_off(self, requests, monitor, send):
         """Outcomes of requests, each sent by a method of ChatCompletions."""
