@@ -20,7 +20,7 @@ from ._openai_protocol import (
     read_completion,
 )
 from ._pool import FIRST_DELAY_WHEN_BUSY, LONGEST_DELAY, Retry, run_in_thread
-from .base import CompletionError, LLMError, Refused
+from .base import Completion, CompletionError, LLMError, Refused
 from .cache import request_keys
 from .openai_chat import OpenAIChat
 
@@ -184,7 +184,7 @@ class _BatchRun:
         else:
             outcomes = {}
             for path, known in _memos():
-                names = [name for name in known["requests"] if name in self.by_name]
+                names = [name for name in known["requests"] if self._is_open(name, outcomes)]
                 if names:
                     batch = await self._known(known)
                     if batch is None:
@@ -197,6 +197,9 @@ class _BatchRun:
                 batch, path = await self._submit(rest)
                 outcomes.update(await self._collect(batch, rest, path))
         return [outcomes[name] for name in self.names]
+
+    def _is_open(self, name, outcomes):
+        return name in self.by_name and not isinstance(outcomes.get(name), Completion)
 
     async def stop(self):
         """Stop waiting; the batch goes on, and is collected by the next run."""
@@ -300,12 +303,14 @@ class _BatchRun:
         """What came of one request; a refusal that others may share is noted too."""
         if line is None:
             return CompletionError(f"The batch ended ({batch['status']}) without an answer")
-        response = line.get("response") or {}
+        response = line.get("response")
+        response = response if isinstance(response, dict) else {}
         status, body = response.get("status_code"), response.get("body")
+        status = status if isinstance(status, int) else 500
         try:
             if status == 200:
                 return read_completion(body, request)
-            meaning = self.protocol.meaning(Answer(status or 500, {}, json.dumps(body).encode()))
+            meaning = self.protocol.meaning(Answer(status, {}, json.dumps(body).encode()))
         except Retry as failure:
             meaning = failure
         if isinstance(meaning, CompletionError):
