@@ -129,7 +129,7 @@ def test_refusals_that_stand_stop_at_once_with_the_servers_reason(server_options
         with pytest.raises(LLMError, match=said):
             ask(OpenAIChat("test-model", server.url), word_texts(500))
     assert time.monotonic() - started < 3
-    assert server.n_requests <= 60
+    assert server.n_requests <= 65
 
 
 def test_a_base_url_that_refuses_is_said_within_seconds():
@@ -224,7 +224,7 @@ def test_prompts_that_are_refused_do_not_stop_a_run_that_asks_nothing_else():
         chat = OpenAIChat("test-model", server.url)
         found = ask(chat, word_texts(4)[3:], [f"mentions a thing{i}" for i in range(40)])
     assert np.isnan(found).all()
-    assert server.n_requests < 40 + 10
+    assert server.n_requests < 2 * 40, "once with a form, once without, and a few harmless ones"
 
 
 def test_a_server_that_starts_to_refuse_everything_stops_the_run(tmp_path):
