@@ -73,13 +73,13 @@ def test_retry_after_is_waited_for():
     assert server.n_requests == 3
 
 
-@pytest.mark.parametrize("seconds", [3, pytest.param(20, marks=pytest.mark.slow)])
-def test_a_server_that_goes_away_is_waited_for(seconds):
+@pytest.mark.slow
+def test_a_server_that_goes_away_for_twenty_seconds_is_waited_for():
     texts = word_texts(300)
     chat = OpenAIChat("test-model", None, max_concurrency=8, max_retries=2)
     with LLMServer(WordRule({}), latency=0.02) as server:
         chat.base_url = server.url
-        threading_timer(0.3, lambda: server.go_away(seconds))
+        threading_timer(0.3, lambda: server.go_away(20))
         found = ask(chat, texts)
     np.testing.assert_array_equal(found, truth(texts))
     assert server.repeated <= 8, "at most what was under way when it left"

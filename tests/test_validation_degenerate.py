@@ -220,7 +220,7 @@ def draw_degenerate_rows(rng, kind):
 @pytest.mark.parametrize("kind", ["regression", "classification", "pairs"])
 def test_whatever_the_rows_there_is_a_table_or_one_sentence(kind):
     n_fitted = 0
-    for seed in range(40):
+    for seed in range(20):
         rng = np.random.default_rng(seed)
         X, y, more = draw_degenerate_rows(rng, kind)
         validator = HypothesisValidator(
@@ -244,7 +244,7 @@ def test_whatever_the_rows_there_is_a_table_or_one_sentence(kind):
             plain[["separation_score", "regression_coef", "corrected_pval"]].notna().all(axis=None)
         )
         assert len(validator.predict(X)) == len(X)
-    assert n_fitted > 10
+    assert n_fitted > 5
 
 
 # Bad input, one sentence each
