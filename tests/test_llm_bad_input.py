@@ -74,6 +74,7 @@ def test_parameters_that_cannot_work(frame, server, parameters, said):
         ({"extra_query": {"token": "k"}}, ValueError, "no secret in extra_query.*'token'"),
         ({"extra_body": {"a": [{"password": "k"}]}}, ValueError, "no secret in extra_body"),
         ({"extra_headers": {"X-A": "Bearer sk-1"}}, ValueError, "no secret in extra_headers"),
+        ({"extra_headers": {"authorization": "Basic x"}}, ValueError, "no secret in extra_headers"),
         ({"extra_body": {"auth": {"value": "k"}}}, ValueError, "no secret in extra_body.*'value'"),
         ({"extra_query": {"key": ["k"]}}, ValueError, "no secret in extra_query.*'key'"),
         ({"user": "sk-a-key"}, ValueError, "no secret in user"),
@@ -201,6 +202,16 @@ def test_a_key_in_a_parameter_is_not_even_pickled(monkeypatch):
     for options in ({"api_key": "k"}, {"user": "the-key-in-use"}, {"extra_body": {"token": "k"}}):
         with pytest.raises(ValueError, match="takes no (key|secret)"):
             pickle.dumps(OpenAIChat("test-model", **options))
+
+
+def test_names_that_only_sound_like_secrets_are_taken():
+    schema = {"type": "object", "properties": {"key": {"type": "string"}}}
+    options = {
+        "metadata": {"author": "the lab"},
+        "prompt_cache_key": "study 1",
+        "extra_body": {"guided_json": schema, "max_tokens": 3},
+    }
+    OpenAIChat("test-model", "http://127.0.0.1:9/v1", **options).check()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import re
 HIDDEN = "…"
 # Not max_tokens, stop_token_ids, tokenizer or prompt_cache_key, which are common and no secrets.
 SECRET_NAME = re.compile(
-    r"(?<!cache_)key|secret|auth|passw|credential|cookie|token(?!s$|s_|_id|iz)", re.I
+    r"(?<!cache_)key|secret|auth(?!ors?(?:$|[_-]))|passw|credential|cookie|token(?!s$|s_|_id|iz)",
+    re.I,
 )
 # What keys look like whatever they are called.
 SECRET_VALUE = re.compile(r"bearer\s|sk-", re.I)
@@ -91,7 +92,9 @@ def secret_in(value, keys=(), *, is_secret=False):
     if not isinstance(value, dict):
         return None
     for name, inner in value.items():
-        is_named_so = is_secret or bool(SECRET_NAME.search(str(name)))
+        # A JSON schema has names of what is to be answered, not of what is passed.
+        is_schema = isinstance(inner, dict) and "type" in inner
+        is_named_so = not is_schema and (is_secret or bool(SECRET_NAME.search(str(name))))
         found = secret_in(inner, keys, is_secret=is_named_so)
         if found is not None:
             return found or str(name)
