@@ -18,9 +18,6 @@ class AutoencoderNet(NeuralNet):
     ----------
     module : SparseAutoencoder
 
-    clip_grad : float or None, default=1.0
-        Largest norm of the gradient.
-
     shuffle : RandomState, default=None
         Orders the training batches.
 
@@ -32,9 +29,8 @@ class AutoencoderNet(NeuralNet):
         As for :class:`skorch.NeuralNet`.
     """
 
-    def __init__(self, module, *, clip_grad=1.0, shuffle=None, save_snapshot=None, **kwargs):
+    def __init__(self, module, *, shuffle=None, save_snapshot=None, **kwargs):
         super().__init__(module, criterion=torch.nn.Identity, **kwargs)
-        self.clip_grad = clip_grad
         self.shuffle = shuffle
         self.save_snapshot = save_snapshot
 
@@ -62,8 +58,7 @@ class AutoencoderNet(NeuralNet):
             parameter.grad = None
         step = batch_loss(self.module_, *self._on_device(batch), self.dead_)
         step.loss.backward()
-        self._clip()
-        self.optimizer_.step()
+        self.optimizer_.clipped_step()
         self.module_.normalise_decoder()
         self._count_dead()
         return step
@@ -98,17 +93,6 @@ class AutoencoderNet(NeuralNet):
 
     def _on_device(self, batch):
         return tuple(part.to(self.device, non_blocking=True) for part in batch)
-
-    def _clip(self):
-        if self.clip_grad is None:
-            return
-        gradients = [p.grad.flatten() for p in self.trained_]
-        norm = torch.stack([torch.dot(grad, grad) for grad in gradients]).sum().sqrt()
-        # The optimiser divides by it as it goes, which saves a pass over all gradients. Reading
-        # the norm may save the division too, but would stall a GPU.
-        self.optimizer_.grad_scale = (norm / self.clip_grad).clamp(min=1)
-        if norm.device.type == "cpu" and norm <= self.clip_grad:
-            self.optimizer_.grad_scale = None
 
     def _count_dead(self):
         self.n_steps_ += 1

@@ -10,6 +10,7 @@ from skorch.callbacks import Callback, EarlyStopping
 from skorch.helper import predefined_split
 from skorch.utils import noop
 
+from .adam import ClippedAdam
 from .devices import threads_for
 from .iterators import Rows, StreamedRows
 from .module import SparseAutoencoder
@@ -195,14 +196,14 @@ def train(source, y, weights, settings, *, validation, options):
             threshold=None if threshold is None else threshold * scale,
             dead=_never_active(net.module_, source, ~validation, scale, threshold),
             best_epoch=_restored_epoch(net) if ended else len(net.history),
-            optimizer_state=_optimizer_arrays(net.optimizer_) if keep_optimizer else None,
+            optimizer_state=net.optimizer_.moments() if keep_optimizer else None,
         )
 
     net.save_snapshot = lambda path, *, ended=False: options["save"](path, left_behind(ended))
     with threads_for(min(len(rows), net.batch_size), *weights.encoder_weight.T.shape):
         net.initialize()
         if options["optimizer_state"] is not None:
-            _restore_optimizer(net.optimizer_, options["optimizer_state"])
+            net.optimizer_.restore(options["optimizer_state"])
         net.partial_fit(rows)
         return left_behind(ended=True)
 
@@ -218,26 +219,6 @@ def _restored_epoch(net):
         and callback.best_model_weights_ is not None
     ]
     return next((epoch for epoch in reversed(restored) if epoch != last), last)
-
-
-def _optimizer_arrays(optimizer):
-    # By number of the parameter: those that do not train have no moments.
-    return {
-        i: {name: value.cpu().numpy().copy() for name, value in moments.items()}
-        for i, moments in optimizer.state_dict()["state"].items()
-    }
-
-
-def _restore_optimizer(optimizer, arrays):
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    state = optimizer.state_dict()
-    state["state"] = {
-        i: {name: torch.from_numpy(value.copy()) for name, value in moments.items()}
-        for i, moments in arrays.items()
-        # A read-out of another target begins anew.
-        if moments["exp_avg"].shape == tuple(parameters[i].shape)
-    }
-    optimizer.load_state_dict(state)
 
 
 def _training_rows(source, kept, scale, y, device):
@@ -313,13 +294,12 @@ def _never_active(module, source, kept, scale, threshold):
 def _net(module, valid_rows, options, device):
     return AutoencoderNet(
         module,
-        clip_grad=options["clip_grad"],
         shuffle=options["rng"],
         batch_size=options["batch_size"],
         max_epochs=options["n_epochs"],
         lr=options["learning_rate"],
-        optimizer=torch.optim.Adam,
-        optimizer__fused=True,
+        optimizer=ClippedAdam,
+        optimizer__max_norm=options["clip_grad"],
         optimizer__param_groups=[("readout_*", {"lr": READOUT_SPEED * options["learning_rate"]})],
         train_split=predefined_split(valid_rows) if valid_rows is not None else None,
         device=device,
