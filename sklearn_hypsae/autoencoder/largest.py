@@ -28,7 +28,7 @@ def largest_of_rows(scores, k):
     """
     n_rows, n_neurons = scores.shape
     bounds = _kth_largest(_group_maxima(scores, k), k)
-    positions = np.flatnonzero(scores.numpy() >= bounds)
+    positions = (scores.numpy() >= bounds).reshape(-1).nonzero()[0]
     if len(positions) > n_rows * k:
         positions = _surplus_dropped(positions, scores.numpy(), k)
     if len(positions) == n_rows * k:
@@ -40,13 +40,13 @@ def largest_of_rows(scores, k):
 
 def _group_maxima(scores, k):
     """Maxima of groups as an array that may be written to."""
-    n_neurons = scores.shape[1]
+    n_rows, n_neurons = scores.shape
     size = min(GROUP_SIZE, n_neurons // (GROUPS_PER_WANTED * k))
     if size < 2:
         return scores.numpy().copy()
     n_groups = n_neurons // size
     # Neurons n_groups apart form a group, so that maxima are taken over whole vectors.
-    return scores[:, : size * n_groups].unflatten(1, (size, n_groups)).amax(dim=1).numpy()
+    return scores[:, : size * n_groups].view(n_rows, size, n_groups).amax(dim=1).numpy()
 
 
 def _kth_largest(values, k):
@@ -58,9 +58,9 @@ def _kth_largest(values, k):
 def _surplus_dropped(positions, scores, k):
     """Keep those of the positions whose scores are among the k largest of their row."""
     n_rows, n_neurons = scores.shape
-    ends = np.searchsorted(positions, np.arange(0, scores.size + 1, n_neurons))
-    counts = np.diff(ends)
-    found = scores.reshape(-1).take(positions)
+    ends = positions.searchsorted(np.arange(0, scores.size + 1, n_neurons))
+    counts = ends[1:] - ends[:-1]
+    found = scores.reshape(-1)[positions]
     table = np.full((n_rows, counts.max()), -np.inf, scores.dtype)
     table[np.arange(table.shape[1]) < counts[:, None]] = found
-    return positions[found >= np.repeat(_kth_largest(table, k)[:, 0], counts)]
+    return positions[found >= _kth_largest(table, k)[:, 0].repeat(counts)]

@@ -177,8 +177,11 @@ class SparseAutoencoder(nn.Module):
     @torch.no_grad()
     def normalise_decoder(self):
         """Bring the decoder's rows back to unit length."""
+        weight = self.decoder_weight
         # In blocks that stay in the cache between the two passes.
-        for rows in self.decoder_weight.split(max(1, BLOCK_SIZE // self.decoder_weight.shape[1])):
+        n_rows = max(1, BLOCK_SIZE // weight.shape[1])
+        for start in range(0, len(weight), n_rows):
+            rows = weight[start : start + n_rows]
             rows.div_(torch.linalg.vector_norm(rows, dim=1, keepdim=True))
 
     def weights(self):

@@ -56,31 +56,31 @@ class AutoencoderNet(NeuralNet):
             self.module_.train()
         for parameter in self.trained_:
             parameter.grad = None
-        step = batch_loss(self.module_, *self._on_device(batch), self.dead_)
+        step = batch_loss(self.module_, *batch, self.dead_)
         step.loss.backward()
         self.optimizer_.clipped_step()
         self.module_.normalise_decoder()
         self._count_dead()
-        return step
+        return step._replace(loss=step.loss.detach())
 
     @torch.no_grad()
     def validation_step(self, batch, **fit_params):
         """Compute the loss of a batch without learning or counting from it."""
         self.module_.eval()
-        return batch_loss(self.module_, *self._on_device(batch), self.dead_[:0])
+        return batch_loss(self.module_, *batch, self.dead_[:0])
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
         """Run one epoch, reading the sums off the device once, at its end."""
         if iterator is None:
             return
-        total, n_rows = 0, 0
+        terms, n_rows = [], []
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
-            total = total + torch.stack([term.detach() for term in step]) * len(batch[0])
-            n_rows += len(batch[0])
+            terms.extend(step)  # Without graphs, which would keep every batch of the epoch.
+            n_rows.append(len(batch[0]))
             self.notify("on_batch_end", batch=batch, training=training, loss=step.loss, y_pred=None)
-        loss, fvu, n_active, target_error = (total / n_rows).tolist()
+        loss, fvu, n_active, target_error = _mean_terms(terms, n_rows)
         earlier = [row[f"{prefix}_loss"] for row in self.history[:-1]]
         self.history.record(f"{prefix}_loss", loss)
         self.history.record(f"{prefix}_loss_best", loss < min(earlier, default=np.inf))
@@ -91,10 +91,13 @@ class AutoencoderNet(NeuralNet):
         if training:
             self.history.record("dead_fraction", self.module_.is_dead().float().mean().item())
 
-    def _on_device(self, batch):
-        return tuple(part.to(self.device, non_blocking=True) for part in batch)
-
     def _count_dead(self):
         self.n_steps_ += 1
         if self.module_.settings.aux_coef and self.n_steps_ % STEPS_BETWEEN_DEATH_CHECKS == 0:
             self.dead_ = self.module_.is_dead().nonzero().squeeze(1)
+
+
+def _mean_terms(terms, n_rows):
+    """Means over rows of the terms of the loss, of which each batch has contributed its own."""
+    weights = torch.tensor(n_rows, dtype=terms[0].dtype, device=terms[0].device)
+    return (weights @ torch.stack(terms).view(len(n_rows), -1) / weights.sum()).tolist()
