@@ -351,7 +351,7 @@ class _Autoencode(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad, grad_values, _):
         centred, values, residual, encoder_weight, _, _, decoder_weight = ctx.saved_tensors
-        pattern, factor = ctx.pattern, grad * (-2 / len(residual))
+        pattern, factor = ctx.pattern, grad * (-2 / residual.shape[0])
         order, bags, offsets = pattern.by_neuron
         of_values = _sampled_product(pattern, residual, decoder_weight).mul_(factor)
         # What would only change lengths, see ``decode``.
@@ -412,7 +412,7 @@ def _active(pattern, centred, dense, weight, bias):
 
 def _mean_square(rows):
     flat = rows.flatten()
-    return torch.dot(flat, flat).div_(len(rows))
+    return torch.dot(flat, flat).div_(rows.shape[0])
 
 
 def _bag_sums(numbers, offsets, rows, values):
@@ -441,13 +441,16 @@ def _sums_by_neuron(values, pattern):
 
 def _sampled_product(pattern, left, right):
     """``(left @ right.T)`` at the entries of the pattern alone."""
-    zeros = left.new_zeros(len(pattern.neurons))
-    if len(zeros) == 0:
+    zeros = left.new_zeros(pattern.neurons.shape)
+    if not zeros.shape[0]:
         return zeros
-    shape = (len(pattern.offsets) - 1, pattern.n_neurons)
     _silence_beta_warning()
     mask = torch.sparse_csr_tensor(
-        pattern.offsets, pattern.neurons, zeros, shape, check_invariants=False
+        pattern.offsets,
+        pattern.neurons,
+        zeros,
+        (left.shape[0], right.shape[0]),
+        check_invariants=False,
     )
     return torch.sparse.sampled_addmm(mask, left, right.T, beta=0).values()
 

@@ -53,7 +53,7 @@ def batch_loss(module, x, y, dead):
     settings = module.settings
     centred, dense = module(x)
     pattern = module.pattern(dense)
-    if len(module.prefix_lengths) < 2:
+    if len(settings.prefix_lengths) < 2:
         main, code, residual = module.autoencode(centred, dense, pattern)
         fvu = main.detach()
     else:
@@ -65,7 +65,7 @@ def batch_loss(module, x, y, dead):
         wider = module.decode(module.code(centred, dense, more))
         error, _ = kernels.squared_error(wider, module.input_bias, centred)
         loss = loss + settings.multi_coef * error
-    if len(dead):
+    if dead.shape[0]:
         loss = loss + settings.aux_coef * _auxiliary_loss(module, centred, dense, residual, dead)
     target_error = main.new_zeros(())
     if settings.target_coef:
@@ -74,7 +74,7 @@ def batch_loss(module, x, y, dead):
     is_active = code.values.detach() != 0
     if module.training:
         module.count_step(pattern, is_active)
-    return BatchLoss(loss, fvu, is_active.sum() / len(x), target_error.detach())
+    return BatchLoss(loss, fvu, is_active.sum() / x.shape[0], target_error.detach())
 
 
 def _nested_error(module, x, code):

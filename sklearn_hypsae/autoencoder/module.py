@@ -155,7 +155,6 @@ class SparseAutoencoder(nn.Module):
         for bias in (self.encoder_bias, self.input_bias, self.readout_bias):
             bias.requires_grad_(False)
 
-    @torch.no_grad()
     def count_step(self, pattern, is_active):
         """Take note of which neurons fired in a training step.
 
@@ -174,13 +173,12 @@ class SparseAutoencoder(nn.Module):
         """Tell which neurons have been silent for too long: bool Tensor of shape (M,)."""
         return self.n_steps - self.last_fired > self.settings.dead_after
 
-    @torch.no_grad()
     def normalise_decoder(self):
         """Bring the decoder's rows back to unit length."""
-        weight = self.decoder_weight
+        weight = self.decoder_weight.detach()
         # In blocks that stay in the cache between the two passes.
         n_rows = max(1, BLOCK_SIZE // weight.shape[1])
-        for start in range(0, len(weight), n_rows):
+        for start in range(0, weight.shape[0], n_rows):
             rows = weight[start : start + n_rows]
             rows.div_(torch.linalg.vector_norm(rows, dim=1, keepdim=True))
 

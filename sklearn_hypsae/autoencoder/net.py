@@ -37,7 +37,6 @@ class AutoencoderNet(NeuralNet):
     def initialize_module(self):
         """Move the module to the device; no neuron is dead yet."""
         super().initialize_module()
-        self.n_steps_ = 0
         self.dead_ = torch.zeros(0, dtype=torch.long, device=self.device)
         self.trained_ = [p for p in self.module_.parameters() if p.requires_grad]
         return self
@@ -52,14 +51,15 @@ class AutoencoderNet(NeuralNet):
 
     def train_step(self, batch, **fit_params):
         """Take one step of the optimiser."""
-        if not self.module_.training:
-            self.module_.train()
+        module = self.module_
+        if not module.training:
+            module.train()
         for parameter in self.trained_:
             parameter.grad = None
-        step = batch_loss(self.module_, *batch, self.dead_)
+        step = batch_loss(module, *batch, self.dead_)
         step.loss.backward()
         self.optimizer_.clipped_step()
-        self.module_.normalise_decoder()
+        module.normalise_decoder()
         self._count_dead()
         return step._replace(loss=step.loss.detach())
 
@@ -78,7 +78,7 @@ class AutoencoderNet(NeuralNet):
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
             terms.extend(step)  # Without graphs, which would keep every batch of the epoch.
-            n_rows.append(len(batch[0]))
+            n_rows.append(batch[0].shape[0])
             self.notify("on_batch_end", batch=batch, training=training, loss=step.loss, y_pred=None)
         loss, fvu, n_active, target_error = _mean_terms(terms, n_rows)
         earlier = [row[f"{prefix}_loss"] for row in self.history[:-1]]
@@ -92,9 +92,9 @@ class AutoencoderNet(NeuralNet):
             self.history.record("dead_fraction", self.module_.is_dead().float().mean().item())
 
     def _count_dead(self):
-        self.n_steps_ += 1
-        if self.module_.settings.aux_coef and self.n_steps_ % STEPS_BETWEEN_DEATH_CHECKS == 0:
-            self.dead_ = self.module_.is_dead().nonzero().squeeze(1)
+        module = self.module_
+        if module.settings.aux_coef and module.n_steps % STEPS_BETWEEN_DEATH_CHECKS == 0:
+            self.dead_ = module.is_dead().nonzero().squeeze(1)
 
 
 def _mean_terms(terms, n_rows):
