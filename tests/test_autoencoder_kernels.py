@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sklearn_hypsae.autoencoder import kernels
-from sklearn_hypsae.autoencoder.losses import batch_loss
+from sklearn_hypsae.autoencoder.losses import batch_loss, learn
 from sklearn_hypsae.autoencoder.module import SparseAutoencoder
 from sklearn_hypsae.autoencoder.records import Settings, Weights
 
@@ -92,17 +92,27 @@ def random_module(settings, seed=0):
     return SparseAutoencoder(weights, settings).double()
 
 
+def traced(module, x, y, dead):
+    loss = batch_loss(module, x, y, dead).loss
+    loss.backward()
+    return loss
+
+
+def learnt(module, x, y, dead):
+    return learn(module, x, y, dead).loss
+
+
+@pytest.mark.parametrize("computed", [traced, learnt])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_loss_and_gradients_equal_the_dense_reference(variant):
+def test_loss_and_gradients_equal_the_dense_reference(variant, computed):
     settings = Settings(**{"k": K, **VARIANTS[variant]})
     dead = DEAD if settings.aux_coef else DEAD[:0]
     rng = np.random.default_rng(1)
     x, y = torch.from_numpy(rng.normal(size=(B, D))), torch.from_numpy(rng.normal(size=(B, 2)))
     ours, reference = random_module(settings), random_module(settings)
 
-    loss = batch_loss(ours, x, y, dead).loss
+    loss = computed(ours, x, y, dead)
     expected = dense_loss(reference, x, y, dead)
-    loss.backward()
     expected.backward()
 
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)

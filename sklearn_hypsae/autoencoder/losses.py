@@ -77,6 +77,41 @@ def batch_loss(module, x, y, dead):
     return BatchLoss(loss, fvu, is_active.sum() / x.shape[0], target_error.detach())
 
 
+def learn(module, x, y, dead):
+    """Compute the loss of one batch and leave its gradient in the parameters.
+
+    Parameters
+    ----------
+    module, x, y, dead
+        As for :func:`batch_loss`.
+
+    Returns
+    -------
+    loss : BatchLoss
+        Without a graph.
+    """
+    if not _is_error_alone(module.settings, dead):
+        step = batch_loss(module, x, y, dead)
+        step.loss.backward()
+        return step._replace(loss=step.loss.detach())
+    centred, dense = module(x)
+    pattern = module.pattern(dense)
+    error, values = module.learn_to_reconstruct(centred, dense, pattern)
+    is_active = values != 0
+    module.count_step(pattern, is_active)
+    return BatchLoss(error, error, is_active.sum() / x.shape[0], error.new_zeros(()))
+
+
+def _is_error_alone(settings, dead):
+    """Whether the plain error of reconstruction is the only term."""
+    return not (
+        len(settings.prefix_lengths) > 1
+        or (settings.multi_coef and settings.multi_k)
+        or settings.target_coef
+        or dead.shape[0]
+    )
+
+
 def _nested_error(module, x, code):
     """Squared error, averaged over the nested prefixes (2503.17547); FVU and residual in full."""
     n_levels = len(module.prefix_lengths)

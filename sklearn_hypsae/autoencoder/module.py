@@ -115,12 +115,45 @@ class SparseAutoencoder(nn.Module):
         code : Code
         residual : Tensor of shape (n_rows, d)
         """
-        parameters = self.encoder_weight, self.encoder_bias, self.input_bias, self.decoder_weight
-        known = None if self._selects_roughly() else dense
         error, values, residual = kernels.autoencode(
-            parameters, centred, known, pattern, is_signed=self.settings.signed
+            self._reconstructing(),
+            centred,
+            self._known(dense),
+            pattern,
+            is_signed=self.settings.signed,
         )
         return error, Code(values, pattern), residual
+
+    def learn_to_reconstruct(self, centred, dense, pattern):
+        """Leave the gradient of the squared error in the parameters, without a graph.
+
+        Parameters
+        ----------
+        centred : Tensor of shape (n_rows, d)
+
+        dense : Tensor of shape (n_rows, M)
+
+        pattern : Pattern
+
+        Returns
+        -------
+        error : Tensor, scalar
+        values : Tensor of shape (n_active,)
+        """
+        parameters = self._reconstructing()
+        error, values, gradients = kernels.autoencode_with_gradients(
+            parameters, centred, self._known(dense), pattern, is_signed=self.settings.signed
+        )
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            if parameter.requires_grad:
+                parameter.grad = gradient
+        return error, values
+
+    def _reconstructing(self):
+        return self.encoder_weight, self.encoder_bias, self.input_bias, self.decoder_weight
+
+    def _known(self, dense):
+        return None if self._selects_roughly() else dense
 
     def code(self, centred, dense, pattern):
         """Give the values of the active neurons, differentiable in the encoder.
@@ -138,8 +171,7 @@ class SparseAutoencoder(nn.Module):
         code : Code
         """
         parameters = self.encoder_weight, self.encoder_bias, self.input_bias
-        known = None if self._selects_roughly() else dense
-        values = kernels.encode(*parameters, centred, known, pattern)
+        values = kernels.encode(*parameters, centred, self._known(dense), pattern)
         return Code(values if self.settings.signed else values.relu(), pattern)
 
     def decode(self, code):

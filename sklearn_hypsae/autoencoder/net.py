@@ -5,7 +5,7 @@ import torch
 from skorch import NeuralNet
 
 from .iterators import SliceIterator, StreamedRows, StreamIterator
-from .losses import batch_loss
+from .losses import batch_loss, learn
 
 # The dead are counted on the host, so not at every step: that would stall a GPU.
 STEPS_BETWEEN_DEATH_CHECKS = 16
@@ -56,12 +56,11 @@ class AutoencoderNet(NeuralNet):
             module.train()
         for parameter in self.trained_:
             parameter.grad = None
-        step = batch_loss(module, *batch, self.dead_)
-        step.loss.backward()
+        step = learn(module, *batch, self.dead_)
         self.optimizer_.clipped_step()
         module.normalise_decoder()
         self._count_dead()
-        return step._replace(loss=step.loss.detach())
+        return step
 
     @torch.no_grad()
     def validation_step(self, batch, **fit_params):
