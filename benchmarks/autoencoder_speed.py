@@ -138,7 +138,7 @@ def compare(peer_python, settings, threads, n_rounds):
         f"{'d, M, K':>16} {'ours ms':>9} {'peer ms':>9} {'ratio':>6} {'floor ms':>9} {'share':>9}"
     )
     for d, M, K in settings:
-        arguments = (d, M, K, 8 if d == 384 else 4, 4 if d == 384 else 2)
+        arguments = (d, M, K, 8 if d == 384 else 4, 16 if d == 384 else 3)
         figures = {"ours": [], "peer": [], "floor": []}
         for _ in range(n_rounds):
             for name in figures:
@@ -152,9 +152,13 @@ def compare(peer_python, settings, threads, n_rounds):
             f"{floor_ms:9.2f} {floor_ms / our_ms:9.0%}",
             flush=True,
         )
-    ours_s = np.median([measure(sys.executable, "ours_fit", (6500, s), threads) for s in (0, 1)])
-    peer_runs = [measure(peer_python, "peer_fit", (6500, s), threads) for s in (0, 1)]
-    peer_s = np.median([s for s in peer_runs if s is not None] or [np.nan])
+    seconds = {"ours_fit": [], "peer_fit": []}
+    for seed in range(n_rounds):
+        for name in seconds:
+            python = peer_python if name == "peer_fit" else sys.executable
+            seconds[name].append(measure(python, name, (6500, seed), threads))
+    ours_s = np.median(seconds["ours_fit"])
+    peer_s = np.median([s for s in seconds["peer_fit"] if s is not None] or [np.nan])
     print(
         f"fit, 6,500 rows, 20 epochs, (384, 256, 8): ours {ours_s:.2f} s, peer {peer_s:.2f} s, "
         f"ratio {peer_s / ours_s:.1f}"
@@ -165,7 +169,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peer-python", default=sys.executable)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--settings", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument(
         "--busy", action="store_true", help="processor time of one thread, least of all steps"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_hypsae.autoencoder import kernels
+from sklearn_hypsae.autoencoder import kernels, patterns
 from sklearn_hypsae.autoencoder.losses import batch_loss, learn
 from sklearn_hypsae.autoencoder.module import SparseAutoencoder
 from sklearn_hypsae.autoencoder.records import Settings, Weights
@@ -136,7 +136,7 @@ def test_topk_keeps_exactly_the_largest_of_each_row(n_neurons, k):
     # Large scores crowd in one group in some rows, and tie in others.
     scores[:50, :: max(1, n_neurons // 8)] += 10
     scores[50:100] = scores[50:100].round()
-    pattern = kernels.topk_pattern(scores, k)
+    pattern = patterns.topk_pattern(scores, k)
     chosen = scores[pattern.bags, pattern.neurons].view(200, k)
     torch.testing.assert_close(chosen.sort(dim=1).values, scores.topk(k, dim=1).values.flip(1))
     assert all(len(row.unique()) == k for row in pattern.neurons.view(200, k))
@@ -154,7 +154,7 @@ def test_topk_keeps_exactly_the_largest_of_each_row(n_neurons, k):
 )
 @pytest.mark.parametrize("k", [1, 2, 63, 64])
 def test_topk_keeps_k_neurons_a_row_whatever_the_scores(scores, k):
-    pattern = kernels.topk_pattern(torch.from_numpy(scores), k)
+    pattern = patterns.topk_pattern(torch.from_numpy(scores), k)
     neurons = pattern.neurons.view(30, k)
     assert (neurons.diff(dim=1) > 0).all() and neurons.min() >= 0 and neurons.max() < 64
     chosen = np.take_along_axis(scores, neurons.numpy(), axis=1)
@@ -166,7 +166,7 @@ def test_topk_leaves_the_scores_alone():
     for n_neurons in (20, 256):
         scores = torch.randn(10, n_neurons)
         before = scores.clone()
-        kernels.topk_pattern(scores, 8)
+        patterns.topk_pattern(scores, 8)
         assert torch.equal(scores, before)
 
 
@@ -223,7 +223,7 @@ def test_values_computed_for_a_pattern_alone_are_those_of_the_dense_product():
 @pytest.mark.parametrize("shape, k", [((64, 50), 4), ((600, 300), 8), ((512, 512), 1)])
 def test_batch_topk_keeps_exactly_the_largest_of_the_batch(shape, k):
     scores = torch.from_numpy(np.random.default_rng(0).normal(size=shape))
-    pattern = kernels.batch_topk_pattern(scores, k)
+    pattern = patterns.batch_topk_pattern(scores, k)
     chosen = scores[pattern.bags, pattern.neurons]
     expected = scores.flatten().topk(k * shape[0]).values.sort().values
     torch.testing.assert_close(chosen.sort().values, expected)
@@ -236,7 +236,7 @@ def test_batch_topk_survives_scores_that_mislead_its_sample():
     flat = scores.flatten()
     stride = (flat.numel() // 20_000) | 1
     flat[::stride] += 10
-    pattern = kernels.batch_topk_pattern(scores, 60)
+    pattern = patterns.batch_topk_pattern(scores, 60)
     expected = flat.topk(60 * 600).values.sort().values
     torch.testing.assert_close(scores[pattern.bags, pattern.neurons].sort().values, expected)
 
@@ -244,13 +244,13 @@ def test_batch_topk_survives_scores_that_mislead_its_sample():
 def test_batch_topk_never_keeps_what_would_not_fire():
     scores = torch.full((4, 6), -1.0)
     scores[1, 2] = 0.5
-    pattern = kernels.batch_topk_pattern(scores, 3)
+    pattern = patterns.batch_topk_pattern(scores, 3)
     assert pattern.bags.tolist() == [1]
     assert pattern.neurons.tolist() == [2]
 
 
 def test_levels_split_each_row_by_the_shortest_prefix_that_holds_the_neuron():
-    pattern = kernels.topk_pattern(torch.tensor([[9.0, 0, 8, 0, 7, 0], [0.0, 0, 0, 9, 8, 7]]), 3)
+    pattern = patterns.topk_pattern(torch.tensor([[9.0, 0, 8, 0, 7, 0], [0.0, 0, 0, 9, 8, 7]]), 3)
     levels = pattern.in_levels(torch.tensor([2, 4, 6]))
     assert levels.bags.tolist() == [0, 1, 2, 4, 5, 5]
     assert levels.offsets.tolist() == [0, 1, 2, 3, 3, 4, 6]

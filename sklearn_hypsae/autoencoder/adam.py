@@ -28,9 +28,12 @@ class ClippedAdam(torch.optim.Adam):
     @torch.no_grad()
     def clipped_step(self):
         """Take a step, without the hooks that cost ``step`` more than a small step itself."""
-        scale = self._scale([p.grad for p in self._trained()])
-        for group in self.param_groups:
-            parameters = [p for p in group["params"] if p.grad is not None]
+        groups = [
+            (group, [p for p in group["params"] if p.grad is not None])
+            for group in self.param_groups
+        ]
+        scale = self._scale([p.grad for _, parameters in groups for p in parameters])
+        for group, parameters in groups:
             if not parameters:
                 continue
             moments = [self._moments(p) for p in parameters]
@@ -76,9 +79,6 @@ class ClippedAdam(torch.optim.Adam):
             if of_one["exp_avg"].shape == tuple(parameters[i].shape)
         }
         self.load_state_dict(state)
-
-    def _trained(self):
-        return [p for group in self.param_groups for p in group["params"] if p.grad is not None]
 
     def _scale(self, gradients):
         """By what Adam divides the gradients as it goes, which saves a pass; None: by nothing."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from . import kernels
+from . import kernels, patterns
 
 
 class BatchLoss(NamedTuple):
@@ -61,7 +61,7 @@ def batch_loss(module, x, y, dead):
         main, fvu, residual = _nested_error(module, x, code)
     loss = main
     if settings.multi_coef and settings.multi_k:
-        more = kernels.topk_pattern(module.scores(dense), settings.multi_k)
+        more = patterns.topk_pattern(module.scores(dense), settings.multi_k)
         wider = module.decode(module.code(centred, dense, more))
         error, _ = kernels.squared_error(wider, module.input_bias, centred)
         loss = loss + settings.multi_coef * error
@@ -130,8 +130,8 @@ def _auxiliary_loss(module, centred, dense, residual, dead):
     where they are fewer than ``aux_k``: a handful cannot be asked to explain everything.
     """
     n_used = min(module.settings.aux_k, len(dead))
-    among_dead = kernels.topk_pattern(module.scores(dense[:, dead]), n_used)
-    pattern = kernels.Pattern(
+    among_dead = patterns.topk_pattern(module.scores(dense[:, dead]), n_used)
+    pattern = patterns.Pattern(
         among_dead.bags, dead[among_dead.neurons], among_dead.offsets, dense.shape[1]
     )
     explained = module.decode(module.code(centred, dense, pattern))

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from . import kernels
+from . import kernels, patterns
 from .devices import tf32_allowed
 from .records import Weights
 
@@ -17,7 +17,7 @@ class Code(NamedTuple):
     """Active neurons of a batch and their values."""
 
     values: torch.Tensor
-    pattern: kernels.Pattern
+    pattern: patterns.Pattern
 
 
 class SparseAutoencoder(nn.Module):
@@ -93,10 +93,10 @@ class SparseAutoencoder(nn.Module):
         """
         scores = self.scores(dense)
         if threshold is not None:
-            return kernels.threshold_pattern(scores, threshold)
+            return patterns.threshold_pattern(scores, threshold)
         if self.settings.batch_topk:
-            return kernels.batch_topk_pattern(scores, self.settings.k)
-        return kernels.topk_pattern(scores, self.settings.k)
+            return patterns.batch_topk_pattern(scores, self.settings.k)
+        return patterns.topk_pattern(scores, self.settings.k)
 
     def autoencode(self, centred, dense, pattern):
         """Give code, squared error and residual at once; see ``kernels.autoencode``.

@@ -5,7 +5,7 @@ import torch
 from skorch import NeuralNet
 
 from .iterators import SliceIterator, StreamedRows, StreamIterator
-from .losses import batch_loss, learn
+from .losses import BatchLoss, batch_loss, learn
 
 # The dead are counted on the host, so not at every step: that would stall a GPU.
 STEPS_BETWEEN_DEATH_CHECKS = 16
@@ -72,14 +72,15 @@ class AutoencoderNet(NeuralNet):
         """Run one epoch, reading the sums off the device once, at its end."""
         if iterator is None:
             return
-        terms, n_rows = [], []
+        total, n_rows = torch.zeros(len(BatchLoss._fields), device=self.device), 0
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
-            terms.extend(step)  # Without graphs, which would keep every batch of the epoch.
-            n_rows.append(batch[0].shape[0])
+            # Kept until the end, the terms would be splinters between the large blocks of memory.
+            total.add_(torch.stack(step), alpha=batch[0].shape[0])
+            n_rows += batch[0].shape[0]
             self.notify("on_batch_end", batch=batch, training=training, loss=step.loss, y_pred=None)
-        loss, fvu, n_active, target_error = _mean_terms(terms, n_rows)
+        loss, fvu, n_active, target_error = (total / n_rows).tolist()
         earlier = [row[f"{prefix}_loss"] for row in self.history[:-1]]
         self.history.record(f"{prefix}_loss", loss)
         self.history.record(f"{prefix}_loss_best", loss < min(earlier, default=np.inf))
@@ -94,9 +95,3 @@ class AutoencoderNet(NeuralNet):
         module = self.module_
         if module.settings.aux_coef and module.n_steps % STEPS_BETWEEN_DEATH_CHECKS == 0:
             self.dead_ = module.is_dead().nonzero().squeeze(1)
-
-
-def _mean_terms(terms, n_rows):
-    """Means over rows of the terms of the loss, of which each batch has contributed its own."""
-    weights = torch.tensor(n_rows, dtype=terms[0].dtype, device=terms[0].device)
-    return (weights @ torch.stack(terms).view(len(n_rows), -1) / weights.sum()).tolist()

@@ -130,6 +130,7 @@ def geometric_median(X, *, n_iterations=20):
     X : ndarray of shape (n_rows, d)
 
     n_iterations : int, default=20
+        At most: it ends where float32 has no more to say.
 
     Returns
     -------
@@ -139,7 +140,9 @@ def geometric_median(X, *, n_iterations=20):
     for _ in range(n_iterations):
         distance = np.linalg.norm(X - median, axis=1)
         weight = 1 / np.maximum(distance, 1e-6 * (distance.max() or 1.0))
-        median = weight @ X / weight.sum()
+        before, median = median, weight @ X / weight.sum()
+        if np.linalg.norm(median - before) <= 1e-6 * distance.max():
+            break
     return median.astype(np.float32)
 
 
