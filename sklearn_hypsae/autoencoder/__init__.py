@@ -1,8 +1,8 @@
 """What :mod:`sklearn_hypsae.sae` is made of.
 
-Rows, checks, sizes, files and the course of a fit need no torch. What does (module, kernels,
-losses, skorch net, iterators, training, inference) is imported when an autoencoder is fitted
-or used.
+Rows, checks, sizes, files and the course of a fit need no torch. What does (module, patterns,
+kernels, losses, skorch net and its Adam, iterators, training, inference) is imported when an
+autoencoder is fitted or used.
 """
 
 __all__ = ["Checkpoint"]
