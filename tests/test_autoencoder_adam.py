@@ -36,7 +36,7 @@ def test_steps_are_those_of_adam_after_clipping(max_norm, scale):
             torch.nn.utils.clip_grad_norm_(reference, max_norm)
         adam.step()
 
-    train(ours, clipped.clipped_step, 20, scale=scale)
+    train(ours, clipped.step, 20, scale=scale)
     train(reference, clip_and_step, 20, scale=scale)
 
     for parameter, expected in zip(ours, reference, strict=True):
@@ -56,7 +56,7 @@ def test_groups_have_step_sizes_of_their_own_and_share_one_norm():
         torch.nn.utils.clip_grad_norm_(reference, 0.5)
         adam.step()
 
-    train(ours, clipped.clipped_step, 5)
+    train(ours, clipped.step, 5)
     train(reference, clip_and_step, 5)
 
     for parameter, expected in zip(ours, reference, strict=True):
@@ -66,13 +66,13 @@ def test_groups_have_step_sizes_of_their_own_and_share_one_norm():
 def test_moments_that_were_copied_out_go_on_as_if_nothing_had_happened():
     ours = parameters()
     first = ClippedAdam(ours, max_norm=1.0, **STEP_SIZES)
-    train(ours, first.clipped_step, 5)
+    train(ours, first.step, 5)
     others = copy.deepcopy(ours)
     second = ClippedAdam(others, max_norm=1.0, **STEP_SIZES)
 
     second.restore(first.moments())
-    train(ours, first.clipped_step, 5, seed=2)
-    train(others, second.clipped_step, 5, seed=2)
+    train(ours, first.step, 5, seed=2)
+    train(others, second.step, 5, seed=2)
 
     for parameter, expected in zip(others, ours, strict=True):
         assert torch.equal(parameter, expected)
@@ -82,7 +82,7 @@ def test_moments_of_another_shape_begin_anew():
     ours, wider = parameters(), parameters()
     wider[0] = torch.nn.Parameter(torch.zeros(8, 4))
     first = ClippedAdam(ours, **STEP_SIZES)
-    train(ours, first.clipped_step, 2)
+    train(ours, first.step, 2)
     second = ClippedAdam(wider, **STEP_SIZES)
 
     second.restore(first.moments())

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from planted_rows import N_FEATURES, VARIANTS, Forbidden, make, planted
 from sklearn.base import clone
+from skorch.callbacks import LRScheduler
 
 from sklearn_hypsae.autoencoder import Checkpoint
 from sklearn_hypsae.sae import SparseAutoencoderTransformer
@@ -271,3 +272,16 @@ def test_arrays_do_not_load_torch_before_training():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("step_every", ["epoch", "batch"])
+def test_a_schedule_of_skorch_lowers_the_learning_rate(step_every, rows):
+    schedule = LRScheduler(policy="StepLR", step_size=1, gamma=1e-6, step_every=step_every)
+
+    def moved(n_epochs):
+        sae = make(n_epochs=n_epochs, patience=None, callbacks=[clone(schedule)]).fit(rows)
+        return sae.encoder_weight_
+
+    # Whatever comes after the first epoch is too slow to be seen.
+    np.testing.assert_allclose(moved(2), moved(4), rtol=1e-3, atol=1e-5)

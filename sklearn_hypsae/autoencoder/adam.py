@@ -26,8 +26,8 @@ class ClippedAdam(torch.optim.Adam):
         self.max_norm = max_norm
 
     @torch.no_grad()
-    def clipped_step(self):
-        """Take a step, without the hooks that cost ``step`` more than a small step itself."""
+    def step(self):
+        """Clip the gradient and take a step."""
         groups = [
             (group, [p for p in group["params"] if p.grad is not None])
             for group in self.param_groups
@@ -54,6 +54,9 @@ class ClippedAdam(torch.optim.Adam):
                 eps=group["eps"],
                 maximize=False,
             )
+
+    # Torch would wrap it, for its profiler and for hooks, which takes longer than a small step.
+    step.hooked = True
 
     def moments(self):
         """Copy the moments out: a dict of arrays for the number of each trained parameter."""

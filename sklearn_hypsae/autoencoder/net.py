@@ -57,7 +57,7 @@ class AutoencoderNet(NeuralNet):
         for parameter in self.trained_:
             parameter.grad = None
         step = learn(module, *batch, self.dead_)
-        self.optimizer_.clipped_step()
+        self.optimizer_.step()
         module.normalise_decoder()
         self._count_dead()
         return step
