@@ -10,11 +10,13 @@ from skorch.callbacks import Callback, EarlyStopping
 from skorch.helper import predefined_split
 from skorch.utils import noop
 
+from . import kernels
 from .adam import ClippedAdam
 from .devices import threads_for
 from .iterators import Rows, StreamedRows
 from .module import SparseAutoencoder
 from .net import AutoencoderNet
+from .patterns import topk_pattern
 from .records import Weights
 from .source import signs_of_rows
 
@@ -114,11 +116,12 @@ def _unit_rows(X):
 
 def _best_factor(centred, directions, k, *, is_signed):
     """Least-squares factor of the reconstruction: K directions that overlap say too much."""
+    centred, directions = torch.from_numpy(centred), torch.from_numpy(directions)
     activations = centred @ directions.T
-    scores = np.abs(activations) if is_signed else activations.clip(0)
-    kept = np.partition(scores, -k, axis=1)[:, -k][:, None]
-    reconstruction = np.where((scores >= kept) & (scores > 0), activations, 0) @ directions
-    total = np.square(reconstruction).sum()
+    pattern = topk_pattern(activations.abs() if is_signed else activations, k)
+    values = activations.reshape(-1)[pattern.positions]
+    reconstruction = kernels.decode(values if is_signed else values.relu(), directions, pattern)
+    total = reconstruction.square().sum()
     return np.float32((reconstruction * centred).sum() / total if total else 1.0)
 
 
@@ -136,14 +139,18 @@ def geometric_median(X, *, n_iterations=20):
     -------
     median : ndarray of shape (d,)
     """
-    median = X.mean(axis=0)
+    # With torch like all products here: threads of two libraries would wait for work at the same
+    # time, and the first steps of training take twice as long beside them.
+    X = torch.from_numpy(X)
+    median = X.mean(dim=0)
     for _ in range(n_iterations):
-        distance = np.linalg.norm(X - median, axis=1)
-        weight = 1 / np.maximum(distance, 1e-6 * (distance.max() or 1.0))
+        distance = torch.linalg.vector_norm(X - median, dim=1)
+        farthest = distance.max()
+        weight = 1 / distance.clamp(min=1e-6 * float(farthest or 1.0))
         before, median = median, weight @ X / weight.sum()
-        if np.linalg.norm(median - before) <= 1e-6 * distance.max():
+        if torch.linalg.vector_norm(median - before) <= 1e-6 * farthest:
             break
-    return median.astype(np.float32)
+    return median.numpy()
 
 
 def train(source, y, weights, settings, *, validation, options):
