@@ -324,8 +324,10 @@ def test_a_redirect_says_where_it_leads():
 
 # Runs that end early
 
+# A shell lets what it runs in the background ignore Ctrl-C, and a child inherits that.
 RUN = textwrap.dedent("""
-    import sys
+    import signal, sys
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.path.insert(0, {folder!r})
     from llm_tools import ask, word_texts
     from sklearn_hypsae.llm import OpenAIChat
