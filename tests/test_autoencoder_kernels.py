@@ -162,6 +162,10 @@ def test_topk_keeps_k_neurons_a_row_whatever_the_scores(scores, k):
     np.testing.assert_array_equal(np.sort(chosen, axis=1), np.sort(expected, axis=1))
 
 
+def test_topk_of_no_rows_is_empty():
+    assert len(patterns.topk_pattern(torch.zeros(0, 256), 8).neurons) == 0
+
+
 def test_topk_leaves_the_scores_alone():
     for n_neurons in (20, 256):
         scores = torch.randn(10, n_neurons)

@@ -398,6 +398,26 @@ def test_degenerate_rows_train(what, rows):
     assert sae.score(X) > 0.5
 
 
+def test_a_shard_whose_rows_are_all_held_out_is_no_trouble(rows):
+    shards = [rows[i : i + 1] for i in range(200)]
+
+    sae = make(M=48, K=2, n_epochs=2, validation_fraction=0.2, batch_size=64).fit(shards)
+
+    assert np.isfinite(sae.components_).all()
+
+
+def test_the_default_dtype_of_torch_does_not_matter(rows):
+    expected = make(n_epochs=2, learning_rate=0.5).fit(rows)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        sae = make(n_epochs=2, learning_rate=0.5).fit(rows)
+    finally:
+        torch.set_default_dtype(before)
+
+    np.testing.assert_allclose(sae.components_, expected.components_, rtol=1e-5, atol=1e-6)
+
+
 def test_a_loss_that_diverges_stops_with_a_sentence(rows):
     with pytest.raises(ValueError, match="learning_rate"):
         make(learning_rate=1e20, clip_grad=None).fit(rows)

@@ -92,13 +92,15 @@ class ClippedAdam(torch.optim.Adam):
             # Reading the norm might save the division, but would make a GPU wait for the host.
             return (torch.stack(squares).sum().sqrt() / self.max_norm).clamp(min=1)
         norm = math.sqrt(sum(map(float, squares)))
-        return torch.tensor(norm / self.max_norm) if norm > self.max_norm else None
+        if not norm > self.max_norm:
+            return None
+        return torch.tensor(norm / self.max_norm, dtype=torch.float32, device="cpu")
 
     def _moments(self, parameter):
         state = self.state[parameter]
         if not state:
             # As torch.optim.Adam lays them out, so that its state_dict holds them.
-            state["step"] = torch.zeros((), device=parameter.device)
+            state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
             state["exp_avg"] = torch.zeros_like(parameter)
             state["exp_avg_sq"] = torch.zeros_like(parameter)
         return state

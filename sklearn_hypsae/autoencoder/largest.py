@@ -35,7 +35,7 @@ def largest_of_rows(scores, k):
     positions = _reaching_kth(groups.amax(dim=1).numpy() if size > 1 else scores.numpy(), k)
     if size > 1 and len(positions) == n_rows * k:
         members = positions[:, None] + _from_group_to_members(n_rows, n_neurons, k, size)
-        found = scores.numpy().reshape(-1).take(members).reshape(n_rows, -1)
+        found = scores.numpy().reshape(-1).take(members).reshape(n_rows, k * size)
         positions = members.reshape(-1).take(_reaching_kth(found, k))
     if len(positions) == n_rows * k:
         positions = positions.reshape(n_rows, k)
