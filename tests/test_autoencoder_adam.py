@@ -1,6 +1,7 @@
 """Adam that clips as it goes, against torch's own clipping and its own Adam."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -73,6 +74,20 @@ def test_moments_that_were_copied_out_go_on_as_if_nothing_had_happened():
     second.restore(first.moments())
     train(ours, first.step, 5, seed=2)
     train(others, second.step, 5, seed=2)
+
+    for parameter, expected in zip(others, ours, strict=True):
+        assert torch.equal(parameter, expected)
+
+
+def test_a_pickled_optimiser_clips_as_before():
+    ours = parameters()
+    first = ClippedAdam(ours, max_norm=0.1, **STEP_SIZES)
+    train(ours, first.step, 2)
+    second = pickle.loads(pickle.dumps(first))
+    others = [p for group in second.param_groups for p in group["params"]]
+
+    train(ours, first.step, 3, seed=2)
+    train(others, second.step, 3, seed=2)
 
     for parameter, expected in zip(others, ours, strict=True):
         assert torch.equal(parameter, expected)

@@ -23,7 +23,8 @@ class ClippedAdam(torch.optim.Adam):
 
     def __init__(self, params, *, max_norm=None, **kwargs):
         super().__init__(params, fused=True, **kwargs)
-        self.max_norm = max_norm
+        # Among what torch pickles of an optimiser.
+        self.defaults["max_norm"] = max_norm
 
     @torch.no_grad()
     def step(self):
@@ -85,16 +86,17 @@ class ClippedAdam(torch.optim.Adam):
 
     def _scale(self, gradients):
         """By what Adam divides the gradients as it goes, which saves a pass; None: by nothing."""
-        if self.max_norm is None:
+        max_norm = self.defaults["max_norm"]
+        if max_norm is None:
             return None
         squares = [torch.dot(gradient, gradient) for gradient in map(torch.flatten, gradients)]
         if squares[0].device.type != "cpu":
             # Reading the norm might save the division, but would make a GPU wait for the host.
-            return (torch.stack(squares).sum().sqrt() / self.max_norm).clamp(min=1)
+            return (torch.stack(squares).sum().sqrt() / max_norm).clamp(min=1)
         norm = math.sqrt(sum(map(float, squares)))
-        if not norm > self.max_norm:
+        if not norm > max_norm:
             return None
-        return torch.tensor(norm / self.max_norm, dtype=torch.float32, device="cpu")
+        return torch.tensor(norm / max_norm, dtype=torch.float32, device="cpu")
 
     def _moments(self, parameter):
         state = self.state[parameter]

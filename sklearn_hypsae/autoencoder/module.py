@@ -129,11 +129,8 @@ class SparseAutoencoder(nn.Module):
 
         Parameters
         ----------
-        centred : Tensor of shape (n_rows, d)
-
-        dense : Tensor of shape (n_rows, M)
-
-        pattern : Pattern
+        centred, dense, pattern
+            As for :meth:`autoencode`.
 
         Returns
         -------
