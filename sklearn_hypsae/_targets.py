@@ -315,7 +315,8 @@ def _narrowed(values):
 
 def _refuse_extremes(y, caller):
     """Refuse numbers whose higher powers, which tests of skewness need, are no numbers."""
-    extent = np.abs(y).max(initial=0) if y.dtype.kind == "f" else 0
+    # A Python float, since the limits are beyond float32.
+    extent = float(np.abs(y).max(initial=0)) if y.dtype.kind == "f" else 0
     if extent > LARGEST or 0 < extent < 1 / LARGEST:
         raise ValueError(
             f"{caller} cannot calculate with y of the order of {extent:.0e}: give it in other "

@@ -54,3 +54,12 @@ def test_classes_are_numbered_in_sorted_order():
 def test_what_cannot_be_used_is_said(y, task, message):
     with pytest.raises(ValueError, match=message):
         check_target(y, task=task, caller="Test")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_the_precision_of_the_numbers_does_not_matter(dtype):
+    y = np.array([1, 2.5, 4], dtype=dtype)
+    target = check_target(y, caller="Test")
+    assert target.task == "regression"
+    assert target.values.tolist() == [1, 2.5, 4]
