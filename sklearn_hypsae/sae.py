@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from ._optional import import_optional
 from ._sklearn import Interval, StrOptions, check_feature_names_in, fit_context
 from ._texts import like_input
-from .autoencoder.checks import checked_source
+from .autoencoder.checks import checked_source, columns_kept_on_failure, columns_of
 from .autoencoder.files import read_estimator, save
 from .autoencoder.fitting import (
     checked_device,
@@ -24,7 +24,6 @@ from .autoencoder.source import unexplained
 
 # What a fit sets or not, depending on the parameters and on y.
 OPTIONAL_ATTRIBUTES = ("classes_", "readout_weight_", "readout_bias_", "_optimizer")
-COLUMN_ATTRIBUTES = ("n_features_in_", "feature_names_in_")
 
 
 class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
@@ -76,6 +75,8 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
         classes). With 0.3 to 1 a few neurons say nearly all that the embeddings say about the
         target, at a reconstruction that is a little worse; neurons then also overlap
         more. 0: y is not looked at, and the neurons describe the texts, not the target.
+        Numbers of more than two kinds are taken for a continuous target: give classes as
+        strings.
 
     signed : bool, default=False
         Whether neurons also fire negatively: the K largest by magnitude. For differences of
@@ -114,7 +115,8 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
 
     random_state : int, RandomState instance or None, default=None
         First weights, held-out rows and order of the batches. An int gives the same result,
-        bit for bit, from run to run on one machine.
+        bit for bit, from run to run on one machine with the same number of threads (worker
+        processes of joblib have one).
 
     warm_start : bool, default=False
         Whether ``fit`` begins with the weights of the previous call.
@@ -336,16 +338,17 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
     def _fit(self, X, y, *, keep_weights, streaming=False):
         name = type(self).__name__
         before = vars(self) if keep_weights and hasattr(self, "components_") else {}
-        source = checked_source(self, X, reset=not (streaming and before), n_rows_at_least=2)
-        attributes = fit_attributes(
-            source,
-            y,
-            self.get_params(deep=False),
-            before=before,
-            columns={name: vars(self)[name] for name in COLUMN_ATTRIBUTES if name in vars(self)},
-            streaming=streaming,
-            caller=name,
-        )
+        with columns_kept_on_failure(self):
+            source = checked_source(self, X, reset=not (streaming and before), n_rows_at_least=2)
+            attributes = fit_attributes(
+                source,
+                y,
+                self.get_params(deep=False),
+                before=before,
+                columns=columns_of(self),
+                streaming=streaming,
+                caller=name,
+            )
         for of_another_fit in OPTIONAL_ATTRIBUTES:
             vars(self).pop(of_another_fit, None)
         vars(self).update(attributes)
@@ -399,7 +402,8 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
     def score(self, X, y=None):
         """Give the fraction of variance explained, 1 - FVU.
 
-        FVU is the sum of squared errors over the sum of squared distances to the mean of X.
+        FVU is the sum of squared errors over the sum of squared distances to the mean of X, or,
+        if ``signed``, to zero: the signs of rows do not matter then, and their mean is arbitrary.
 
         Parameters
         ----------

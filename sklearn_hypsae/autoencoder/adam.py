@@ -87,7 +87,7 @@ class ClippedAdam(torch.optim.Adam):
     def _scale(self, gradients):
         """By what Adam divides the gradients as it goes, which saves a pass; None: by nothing."""
         max_norm = self.defaults["max_norm"]
-        if max_norm is None:
+        if max_norm is None or not gradients:
             return None
         squares = [torch.dot(gradient, gradient) for gradient in map(torch.flatten, gradients)]
         if squares[0].device.type != "cpu":

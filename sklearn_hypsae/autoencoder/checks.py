@@ -2,12 +2,39 @@
 
 import sys
 from collections.abc import Iterable
+from contextlib import contextmanager
 
 import numpy as np
+import pandas as pd
 from sklearn.utils.validation import validate_data
 
 from .._texts import has_pair_index, refuse_texts
 from .source import Source, as_shards
+
+COLUMN_ATTRIBUTES = ("n_features_in_", "feature_names_in_")
+
+
+def columns_of(estimator):
+    """Give the attributes that number and name the columns of X: dict."""
+    return {name: vars(estimator)[name] for name in COLUMN_ATTRIBUTES if name in vars(estimator)}
+
+
+@contextmanager
+def columns_kept_on_failure(estimator):
+    """Let a fitted estimator go on to take the rows that it took, where a new fit fails.
+
+    Parameters
+    ----------
+    estimator : estimator
+    """
+    before = columns_of(estimator)
+    try:
+        yield
+    except BaseException:
+        for name in columns_of(estimator):
+            delattr(estimator, name)
+        vars(estimator).update(before)
+        raise
 
 
 def checked_source(estimator, X, *, reset, n_rows_at_least=1):
@@ -40,7 +67,7 @@ def checked_source(estimator, X, *, reset, n_rows_at_least=1):
     """
     caller = type(estimator).__name__
     refuse_one_pass(X, caller)
-    X = without_tensors(X)
+    X = stacked(without_tensors(X), caller)
     if has_pair_index(X) and not estimator.signed:
         raise ValueError(
             f"{caller} got pairs of texts, of which a neuron can favour either: set signed=True "
@@ -106,6 +133,41 @@ def without_tensors(X):
     return X.detach().to("cpu", torch.float32).numpy() if isinstance(X, torch.Tensor) else X
 
 
+def stacked(X, caller):
+    """Give a column of vectors as a table, and frames among parts of X as arrays.
+
+    Parameters
+    ----------
+    X : anything
+
+    caller : str
+
+    Returns
+    -------
+    X : anything
+        A frame with the same index for a column of a frame, an array for an array of vectors, a
+        list of arrays for a list of frames, else the same.
+    """
+    if isinstance(X, list | tuple):
+        is_frame = [isinstance(part, pd.DataFrame) for part in X]
+        return [part.to_numpy() for part in X] if X and all(is_frame) else X
+    column = X.iloc[:, 0] if isinstance(X, pd.DataFrame) and X.shape[1] == 1 else X
+    if isinstance(X, np.ndarray) and X.dtype == object and X.size == len(X):
+        column = pd.Series(X.ravel())
+    if not isinstance(column, pd.Series) or column.dtype != object or column.empty:
+        return X
+    if not all(isinstance(vector, list | tuple | np.ndarray) for vector in column):
+        return X
+    lengths = column.map(len)
+    if lengths.nunique() > 1:
+        raise ValueError(
+            f"{caller} expects vectors of one length in a column of them, got {lengths.iloc[0]} "
+            f"numbers at position 0 and {lengths.min()} to {lengths.max()} elsewhere."
+        )
+    table = np.array(column.tolist())
+    return table if isinstance(X, np.ndarray) else pd.DataFrame(table, index=X.index)
+
+
 def refuse_non_finite(source, caller):
     """Refuse NaN and infinity, naming the first rows that have them.
 
@@ -118,8 +180,9 @@ def refuse_non_finite(source, caller):
     bad, is_nan = [], False
     for start, rows in source.blocks():
         # The sum is finite for nearly every finite block, and costs a fraction of the full look.
-        if np.isfinite(rows.sum(dtype=np.float64)):
-            continue
+        with np.errstate(all="ignore"):
+            if np.isfinite(rows.sum(dtype=np.float64)):
+                continue
         here = np.flatnonzero(~np.isfinite(rows).all(axis=1))
         is_nan = is_nan or bool(np.isnan(rows[here]).any())
         bad.extend((start + here).tolist())

@@ -1,6 +1,7 @@
 """Where and with how many threads torch computes."""
 
-from contextlib import contextmanager
+import threading
+from contextlib import ExitStack, contextmanager
 
 import torch
 
@@ -68,11 +69,47 @@ def threads_for(n_rows, n_features, n_neurons):
 
 
 @contextmanager
+def own_modes(*, training):
+    """Compute as written in a block or function, whatever modes the caller's code has turned on.
+
+    Those are inference mode, gradients off, autocast and a default device.
+
+    Parameters
+    ----------
+    training : bool
+        Whether gradients are needed.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.set_grad_enabled(training))
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        yield
+
+
+class _Tf32:
+    """How many blocks allow TF32 at the moment, in all threads, and what held before them."""
+
+    lock = threading.Lock()
+    n_inside = 0
+    before = None
+
+
+@contextmanager
 def tf32_allowed():
     """Let GPUs multiply float32 matrices in TF32 inside the block."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high")
+    with _Tf32.lock:
+        if not _Tf32.n_inside:
+            _Tf32.before = torch.get_float32_matmul_precision()
+            torch.set_float32_matmul_precision("high")
+        _Tf32.n_inside += 1
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        with _Tf32.lock:
+            _Tf32.n_inside -= 1
+            if not _Tf32.n_inside:
+                torch.set_float32_matmul_precision(_Tf32.before)

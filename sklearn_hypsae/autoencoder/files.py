@@ -2,7 +2,8 @@
 
 import json
 import os
-import tempfile
+import uuid
+from collections.abc import Iterable
 from numbers import Integral
 from pathlib import Path
 
@@ -57,17 +58,28 @@ def write(path, arrays, description):
     description : dict
         Whatever JSON can hold.
     """
-    path = Path(path)
+    # Whoever wants the file elsewhere has a link in its place.
+    path = Path(path).resolve()
     refuse_unwritable(path, "SparseAutoencoderTransformer")
-    header = {"format": FORMAT, "version": str(VERSION), "description": json.dumps(description)}
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
     try:
+        text = json.dumps(description)
+    except TypeError as error:
+        raise ValueError(
+            f"SparseAutoencoderTransformer cannot be saved ({error}): fit it with labels in y and "
+            "parameters that are strings or plain numbers."
+        ) from None
+    header = {"format": FORMAT, "version": str(VERSION), "description": text}
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        temporary.touch()
+        # Who may read it: those who could read the old one, or what the process gives any file.
+        mode = (path if path.exists() else temporary).stat().st_mode
         save_file(arrays, temporary, metadata=header)
+        temporary.chmod(mode)
         _flush(temporary)
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -210,7 +222,7 @@ def pack(parameters, fitted):
 def _plain(value):
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
-    if isinstance(value, list | tuple):
+    if isinstance(value, Iterable) and not isinstance(value, str):
         return [_plain(item) for item in value]
     return value
 

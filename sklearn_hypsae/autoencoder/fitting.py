@@ -58,11 +58,12 @@ def fit_attributes(source, y, parameters, *, before, columns, streaming, caller)
     attributes : dict
         Fitted attributes by name, and ``_optimizer``, the moments to go on with, if streaming.
     """
-    _check_callbacks(parameters["callbacks"])
+    _check_callbacks(parameters["callbacks"], caller)
     refuse_constant(source, caller)
-    settled = _settled_sizes(parameters, before) if streaming else {}
-    sizes = sizes_of(parameters | settled, len(source), caller)
+    sizes = sizes_of(parameters | _settled_sizes(parameters, before), len(source), caller)
     targets, classes = standardised_target(y, source, parameters["target_coef"], caller)
+    if streaming and before:
+        _refuse_other_classes(classes, before.get("classes_"), caller)
     device = checked_device(parameters["device"], caller)
     training = import_optional("sklearn_hypsae.autoencoder.training", purpose=caller)
     rng = check_random_state(parameters["random_state"])
@@ -98,11 +99,26 @@ def _settled_sizes(parameters, before):
     }
 
 
-def _check_callbacks(callbacks):
+def _refuse_other_classes(classes, earlier, caller):
+    """Refuse to go on with a read-out whose columns would mean something else."""
+    if classes is None or earlier is None or np.array_equal(classes, earlier):
+        return
+    raise ValueError(
+        f"{caller}.partial_fit has learnt the classes {earlier.tolist()}, and now got "
+        f"{classes.tolist()}: pass rows of all classes in every call."
+    )
+
+
+def _check_callbacks(callbacks, caller):
     """Let callbacks refuse what they cannot do, before anything slow."""
     for callback in callbacks or ():
         # skorch takes pairs of name and callback too.
         callback = callback[1] if isinstance(callback, tuple) else callback
+        if isinstance(callback, type) or not hasattr(callback, "on_epoch_end"):
+            raise TypeError(
+                f"{caller} expects callbacks to be a list of skorch callbacks, got {callback!r}: "
+                "pass instances, such as Checkpoint(path)."
+            )
         if hasattr(callback, "check_before_training"):
             callback.check_before_training()
 

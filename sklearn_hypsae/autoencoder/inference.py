@@ -4,13 +4,14 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from .devices import resolve_device, threads_for
+from .devices import own_modes, resolve_device, threads_for
 from .module import SparseAutoencoder
 from .records import Settings
 
 N_ENTRIES_PER_CHUNK = 2**22
 
 
+@own_modes(training=False)
 def encode(source, weights, *, k, threshold, signed, device, caller):
     """Encode rows chunk by chunk; the dense activations of one chunk exist at a time.
 
@@ -37,13 +38,13 @@ def encode(source, weights, *, k, threshold, signed, device, caller):
     codes : CSR array of shape (n_rows, M), dtype=float32
         Canonical: sorted indices, no stored zeros.
     """
-    n_neurons = len(weights.encoder_bias)
     device = resolve_device(device, caller)
+    n_neurons = len(weights.encoder_bias)
     module = SparseAutoencoder(weights, Settings(k=k, signed=signed)).eval().to(device)
     chunk = max(1, N_ENTRIES_PER_CHUNK // n_neurons)
     values, neurons = Growing(np.float32), Growing(np.int32)
     counts = np.zeros(len(source) + 1, np.int64)
-    with torch.no_grad(), threads_for(min(chunk, len(source)), source.n_features, n_neurons):
+    with threads_for(min(chunk, len(source)), source.n_features, n_neurons):
         for start, rows in source.blocks(chunk):
             found = _encode_chunk(module, rows, threshold, device)
             values.extend(found[0])

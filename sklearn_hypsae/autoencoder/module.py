@@ -65,8 +65,9 @@ class SparseAutoencoder(nn.Module):
                 return centred, torch.addmm(*operands)
             if self.settings.encoder_precision == "bfloat16":
                 operands = (operand.bfloat16() for operand in operands)
-            with tf32_allowed():
                 return centred, torch.addmm(*operands).float()
+            with tf32_allowed():
+                return centred, torch.addmm(*operands)
 
     def _selects_roughly(self):
         """Whether the dense product only selects neurons, whose values are computed again."""

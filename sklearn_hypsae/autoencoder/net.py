@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from skorch import NeuralNet
+from skorch.callbacks import EarlyStopping
 
 from .iterators import SliceIterator, StreamedRows, StreamIterator
 from .losses import BatchLoss, batch_loss, learn
@@ -40,6 +41,21 @@ class AutoencoderNet(NeuralNet):
         self.dead_ = torch.zeros(0, dtype=torch.long, device=self.device)
         self.trained_ = [p for p in self.module_.parameters() if p.requires_grad]
         return self
+
+    def learn_from(self, rows):
+        """Train to the end; unlike ``partial_fit``, end with Ctrl-C and leave no trained net."""
+        self.notify("on_train_begin", X=rows, y=None)
+        try:
+            self.fit_loop(rows)
+        except KeyboardInterrupt:
+            # Early stopping raises it too.
+            if not any(stopping.misses_ == stopping.patience for stopping in self.early_stopping()):
+                raise
+        self.notify("on_train_end", X=rows, y=None)
+
+    def early_stopping(self):
+        """Give the callbacks that may end training early: list of EarlyStopping."""
+        return [c for _, c in self.callbacks_ if isinstance(c, EarlyStopping)]
 
     def get_iterator(self, dataset, training=False):
         """Slice batches instead of collating them row by row."""

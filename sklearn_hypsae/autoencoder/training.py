@@ -12,7 +12,7 @@ from skorch.utils import noop
 
 from . import kernels
 from .adam import ClippedAdam
-from .devices import threads_for
+from .devices import own_modes, threads_for
 from .iterators import Rows, StreamedRows
 from .module import SparseAutoencoder
 from .net import AutoencoderNet
@@ -23,6 +23,8 @@ from .source import signs_of_rows
 logger = logging.getLogger(__name__)
 
 N_ROWS_FOR_CENTRE = 4096
+# Fewer held-out rows give no reliable threshold of their own.
+N_ROWS_FOR_THRESHOLD = 1000
 # A read-out of sparse, small activations has far to go, and has to follow them as they move.
 READOUT_SPEED = 3
 HISTORY_COLUMNS = {
@@ -64,6 +66,7 @@ class Trained(NamedTuple):
     optimizer_state: dict | None
 
 
+@own_modes(training=False)
 def initial_weights(source, n_neurons, k, n_targets, rng):
     """Draw first weights: each neuron looks in the direction of some training row.
 
@@ -153,6 +156,7 @@ def geometric_median(X, *, n_iterations=20):
     return median.numpy()
 
 
+@own_modes(training=True)
 def train(source, y, weights, settings, *, validation, options):
     """Train an autoencoder.
 
@@ -195,10 +199,7 @@ def train(source, y, weights, settings, *, validation, options):
     def left_behind(ended):
         threshold = None
         if settings.batch_topk:
-            # Unseen rows, where there are any, fire less than those that were trained on.
-            threshold = calibrated_threshold(
-                net.module_, held_out.X if held_out is not None else _sample(rows)
-            )
+            threshold = calibrated_threshold(net.module_, _rows_for_threshold(rows, held_out))
         keep_optimizer = ended and options["keep_optimizer"]
         return Trained(
             weights=net.module_.weights().scaled(scale),
@@ -214,7 +215,7 @@ def train(source, y, weights, settings, *, validation, options):
         net.initialize()
         if options["optimizer_state"] is not None:
             net.optimizer_.restore(options["optimizer_state"])
-        net.partial_fit(rows)
+        net.learn_from(rows)
         return left_behind(ended=True)
 
 
@@ -222,11 +223,9 @@ def _restored_epoch(net):
     """Find the epoch whose weights the module has after training."""
     last = len(net.history)
     restored = [
-        callback.best_epoch_
-        for _, callback in net.callbacks_
-        if isinstance(callback, EarlyStopping)
-        and callback.load_best
-        and callback.best_model_weights_ is not None
+        stopping.best_epoch_
+        for stopping in net.early_stopping()
+        if stopping.load_best and stopping.best_model_weights_ is not None
     ]
     return next((epoch for epoch in reversed(restored) if epoch != last), last)
 
@@ -242,11 +241,13 @@ def _in_memory(source, positions, scale, y, device):
     return Rows(X.to(device), torch.from_numpy(y[positions]).to(device))
 
 
-def _sample(rows):
-    """Rows to set the threshold by, where none are held out."""
-    if isinstance(rows, Rows):
-        return rows.X
-    return next(rows.pools(np.random.RandomState(0)))[0]
+def _rows_for_threshold(rows, held_out):
+    """Held-out rows, which fire less than those that were trained on, if they are enough."""
+    if held_out is not None and len(held_out) >= N_ROWS_FOR_THRESHOLD:
+        return held_out.X
+    in_memory = isinstance(rows, Rows)
+    trained = rows.X if in_memory else next(rows.pools(np.random.RandomState(0)))[0]
+    return trained if held_out is None else torch.cat([held_out.X, trained])
 
 
 @torch.no_grad()
