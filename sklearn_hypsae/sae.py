@@ -74,9 +74,8 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
         passed to ``fit`` says about y (standardised; one column a class for more than two
         classes). With 0.3 to 1 a few neurons say nearly all that the embeddings say about the
         target, at a reconstruction that is a little worse; neurons then also overlap
-        more. 0: y is not looked at, and the neurons describe the texts, not the target.
-        Numbers of more than two kinds are taken for a continuous target: give classes as
-        strings.
+        more. More than two numbers are a continuous target: give classes as strings. 0: y is
+        not looked at, and the neurons describe the texts, not the target.
 
     signed : bool, default=False
         Whether neurons also fire negatively: the K largest by magnitude. For differences of
@@ -109,14 +108,12 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
         Device of torch that trains and encodes. "auto": a CUDA GPU where there is one.
 
     encoder_precision : {"float32", "tf32", "bfloat16"}, default="float32"
-        Precision of the product that chooses the active neurons in training, the one large
-        product of a step. Their values and all gradients are float32 whatever it is, and so are
-        validation and ``transform``. "tf32" makes a difference on a CUDA GPU only.
+        Precision of the large product that chooses the active neurons in training. All else is
+        float32 whatever it is. "tf32" makes a difference on a CUDA GPU only.
 
     random_state : int, RandomState instance or None, default=None
-        First weights, held-out rows and order of the batches. An int gives the same result,
-        bit for bit, from run to run on one machine with the same number of threads (worker
-        processes of joblib have one).
+        First weights, held-out rows and order of the batches. An int gives the same result, bit
+        for bit, on one machine with as many threads (a worker process of joblib has one).
 
     warm_start : bool, default=False
         Whether ``fit`` begins with the weights of the previous call.
@@ -292,9 +289,9 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Embeddings, numbers of any precision; tensors of torch too. A ``numpy.memmap``, or a
-            list of two-dimensional arrays (shards, memory maps too), is streamed where it takes
-            more than half a gigabyte.
+            Embeddings, numbers of any precision; tensors of torch and a column of vectors too. A
+            ``numpy.memmap``, or a list of two-dimensional arrays (shards, memory maps too), is
+            streamed where it takes more than half a gigabyte.
 
         y : array-like of shape (n_samples,), default=None
             Target; used only if ``target_coef`` is above 0.
@@ -324,10 +321,10 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Embeddings, best in batches of many times ``batch_size``.
+            Embeddings, best in batches of many times ``batch_size``; not all the same.
 
         y : array-like of shape (n_samples,), default=None
-            Target; used only if ``target_coef`` is above 0.
+            Target; used only if ``target_coef`` is above 0, with all classes in every call.
 
         Returns
         -------
@@ -396,14 +393,13 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
         reconstruction = self._decoded(values)
         if not isinstance(X, pd.DataFrame):
             return reconstruction
-        names = getattr(self, "feature_names_in_", None)
-        return pd.DataFrame(reconstruction, index=X.index, columns=names)
+        return pd.DataFrame(reconstruction, X.index, getattr(self, "feature_names_in_", None))
 
     def score(self, X, y=None):
         """Give the fraction of variance explained, 1 - FVU.
 
-        FVU is the sum of squared errors over the sum of squared distances to the mean of X, or,
-        if ``signed``, to zero: the signs of rows do not matter then, and their mean is arbitrary.
+        FVU is the sum of squared errors over that of squared distances to the mean of X, or to
+        zero if ``signed``: then the mean depends on the signs of rows, which should not matter.
 
         Parameters
         ----------
