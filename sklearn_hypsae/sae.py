@@ -93,10 +93,10 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
 
     patience : int or None, default=3
         Epochs without a better validation loss after which training ends; the best weights
-        are kept. None: no early stopping, every row trains.
+        are kept. None: no early stopping, all rows train but those ``batch_topk`` needs.
 
     validation_fraction : float, default=0.1
-        Share of rows held out for early stopping.
+        Share of rows held out for early stopping, and to set the threshold of ``batch_topk``.
 
     clip_grad : float or None, default=1.0
         Largest norm of the gradient.

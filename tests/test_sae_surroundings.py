@@ -10,7 +10,7 @@ import pytest
 import torch
 from joblib import Parallel, delayed
 from planted_rows import VARIANTS, make, planted
-from skorch.callbacks import Callback, EarlyStopping, Freezer
+from skorch.callbacks import Callback, EarlyStopping, Freezer, LRScheduler
 
 from sklearn_hypsae.autoencoder import Checkpoint
 from sklearn_hypsae.autoencoder.devices import threads_for
@@ -146,15 +146,12 @@ def test_partial_fit_refuses_other_classes_than_the_first(rows):
         sae.partial_fit(rows, labels[np.array([0, 1, 3])[np.arange(600) % 3]])
 
 
-@pytest.mark.parametrize("n", [200, 400])
-def test_batch_topk_keeps_its_number_of_neurons_where_few_rows_are_held_out(n):
-    n_active = []
-    for seed in range(4):
-        sae = make(batch_topk=True, n_epochs=20, patience=3, random_state=seed)
-        sae.fit(planted(n, seed)[0])
-        n_active.append((sae.transform(planted(2000, 99)[0]) != 0).sum(axis=1).mean())
-    assert np.mean(n_active) == pytest.approx(sae.K_, rel=0.1)
-    assert n_active == pytest.approx([sae.K_] * 4, rel=0.2)
+def test_batch_topk_keeps_its_number_of_neurons_without_early_stopping():
+    # Of rows of noise nothing can be learnt but by heart.
+    new, *parts = np.random.default_rng(0).standard_normal((5, 600, 32), dtype=np.float32)
+    sae = make(batch_topk=True, n_epochs=30, patience=None)
+    n_active = [(sae.fit(part).transform(new) != 0).sum(axis=1).mean() for part in parts]
+    assert np.mean(n_active) == pytest.approx(sae.K, rel=0.08)
 
 
 def test_the_readout_follows_the_scale_of_the_rows(rows):
@@ -195,6 +192,10 @@ def test_labels_that_json_cannot_hold_are_refused(rows, tmp_path):
 def test_what_is_no_callback_is_refused(callback, rows):
     with pytest.raises(TypeError, match=r"list of skorch callbacks, got .*pass instances"):
         make(callbacks=[callback]).fit(rows)
+
+
+def test_a_class_of_callbacks_is_as_good_as_an_instance(rows):
+    assert make(n_epochs=2, callbacks=[LRScheduler]).fit(rows).n_iter_ == 2
 
 
 def test_frozen_weights_stay_what_they_were(rows):

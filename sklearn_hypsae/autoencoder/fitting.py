@@ -72,7 +72,10 @@ def fit_attributes(source, y, parameters, *, before, columns, streaming, caller)
         weights = _weights_to_go_on(before, (sizes.M, source.n_features), targets.shape[1], caller)
     else:
         weights = training.initial_weights(source, sizes.M, sizes.K, targets.shape[1], rng)
-    patience = None if streaming else parameters["patience"]
+    # Neurons know the rows they were trained on: a threshold set by those lets new rows fire
+    # half as often again.
+    holds_out = not streaming and (parameters["patience"] is not None or parameters["batch_topk"])
+    share_held_out = parameters["validation_fraction"] if holds_out else 0
     earlier = before["history_"] if streaming and before else None
 
     def attributes_of(trained):
@@ -86,7 +89,7 @@ def fit_attributes(source, y, parameters, *, before, columns, streaming, caller)
         targets,
         weights,
         settings_of(parameters, sizes),
-        validation=rows_held_out(len(source), patience, parameters["validation_fraction"], rng),
+        validation=rows_held_out(len(source), share_held_out, rng),
         options=_options(parameters, device, rng, before, streaming) | {"save": save_snapshot},
     )
     return attributes_of(trained)
@@ -114,12 +117,14 @@ def _check_callbacks(callbacks, caller):
     for callback in callbacks or ():
         # skorch takes pairs of name and callback too.
         callback = callback[1] if isinstance(callback, tuple) else callback
-        if isinstance(callback, type) or not hasattr(callback, "on_epoch_end"):
+        is_checked = hasattr(callback, "check_before_training")
+        # skorch makes an instance of a class, but without a path.
+        if not hasattr(callback, "on_epoch_end") or (is_checked and isinstance(callback, type)):
             raise TypeError(
                 f"{caller} expects callbacks to be a list of skorch callbacks, got {callback!r}: "
                 "pass instances, such as Checkpoint(path)."
             )
-        if hasattr(callback, "check_before_training"):
+        if is_checked:
             callback.check_before_training()
 
 
@@ -196,16 +201,15 @@ def standardised_target(y, source, target_coef, caller):
     return ((columns - columns.mean(axis=0)) / columns.std(axis=0)).astype(np.float32), classes
 
 
-def rows_held_out(n_rows, patience, fraction, rng):
-    """Draw the rows that do not train; none where nothing waits for them.
+def rows_held_out(n_rows, fraction, rng):
+    """Draw the rows that do not train.
 
     Parameters
     ----------
     n_rows : int
 
-    patience : int or None
-
     fraction : float
+        0: none.
 
     rng : RandomState
 
@@ -214,7 +218,7 @@ def rows_held_out(n_rows, patience, fraction, rng):
     held_out : ndarray of bool of shape (n_rows,)
     """
     held_out = np.zeros(n_rows, bool)
-    if patience is not None:
+    if fraction:
         n_held_out = min(max(1, round(fraction * n_rows)), n_rows - 1, N_ROWS_HELD_OUT)
         held_out[rng.permutation(n_rows)[:n_held_out]] = True
     return held_out

@@ -23,8 +23,6 @@ from .source import signs_of_rows
 logger = logging.getLogger(__name__)
 
 N_ROWS_FOR_CENTRE = 4096
-# Fewer held-out rows give no reliable threshold of their own.
-N_ROWS_FOR_THRESHOLD = 1000
 # A read-out of sparse, small activations has far to go, and has to follow them as they move.
 READOUT_SPEED = 3
 HISTORY_COLUMNS = {
@@ -199,7 +197,10 @@ def train(source, y, weights, settings, *, validation, options):
     def left_behind(ended):
         threshold = None
         if settings.batch_topk:
-            threshold = calibrated_threshold(net.module_, _rows_for_threshold(rows, held_out))
+            # Of rows that are held out, since neurons know those that they were trained on.
+            threshold = calibrated_threshold(
+                net.module_, held_out.X if held_out is not None else _sample(rows)
+            )
         keep_optimizer = ended and options["keep_optimizer"]
         return Trained(
             weights=net.module_.weights().scaled(scale),
@@ -241,13 +242,11 @@ def _in_memory(source, positions, scale, y, device):
     return Rows(X.to(device), torch.from_numpy(y[positions]).to(device))
 
 
-def _rows_for_threshold(rows, held_out):
-    """Held-out rows, which fire less than those that were trained on, if they are enough."""
-    if held_out is not None and len(held_out) >= N_ROWS_FOR_THRESHOLD:
-        return held_out.X
-    in_memory = isinstance(rows, Rows)
-    trained = rows.X if in_memory else next(rows.pools(np.random.RandomState(0)))[0]
-    return trained if held_out is None else torch.cat([held_out.X, trained])
+def _sample(rows):
+    """Rows to set the threshold by, where none are held out."""
+    if isinstance(rows, Rows):
+        return rows.X
+    return next(rows.pools(np.random.RandomState(0)))[0]
 
 
 @torch.no_grad()
@@ -325,7 +324,7 @@ def _net(module, valid_rows, options, device):
 
 def _callbacks(valid_rows, options):
     callbacks = [("stop_if_divergent", StopIfDivergent())]
-    if valid_rows is not None:
+    if valid_rows is not None and options["patience"] is not None:
         stopping = EarlyStopping(patience=options["patience"], load_best=True, sink=noop)
         callbacks.append(("early_stopping", stopping))
     if options["verbose"]:
