@@ -113,7 +113,7 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
 
     random_state : int, RandomState instance or None, default=None
         First weights, held-out rows and order of the batches. An int gives the same result, bit
-        for bit, on one machine with as many threads (a worker process of joblib has one).
+        for bit, on one machine with as many threads (worker processes of joblib have fewer).
 
     warm_start : bool, default=False
         Whether ``fit`` begins with the weights of the previous call.

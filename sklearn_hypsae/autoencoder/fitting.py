@@ -72,8 +72,7 @@ def fit_attributes(source, y, parameters, *, before, columns, streaming, caller)
         weights = _weights_to_go_on(before, (sizes.M, source.n_features), targets.shape[1], caller)
     else:
         weights = training.initial_weights(source, sizes.M, sizes.K, targets.shape[1], rng)
-    # Neurons know the rows they were trained on: a threshold set by those lets new rows fire
-    # half as often again.
+    # Neurons know the rows they were trained on: a threshold set by those is too low for others.
     holds_out = not streaming and (parameters["patience"] is not None or parameters["batch_topk"])
     share_held_out = parameters["validation_fraction"] if holds_out else 0
     earlier = before["history_"] if streaming and before else None
