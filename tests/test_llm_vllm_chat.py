@@ -108,11 +108,11 @@ def test_ctrl_c_is_not_held_up_by_an_engine_that_is_slow_to_end(monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(StandIn, "answer", staticmethod(interrupted))
-    monkeypatch.setattr(StandIn, "shutdown_seconds", 4.0)
+    monkeypatch.setattr(StandIn, "shutdown_seconds", 10.0)
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         VLLMChat("m").complete([YES_NO])
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 6
     assert not vllm_chat._ENGINES, "the next prompt starts another"
 
 

@@ -468,10 +468,17 @@ def rewritten(whole, **metadata):
     return struct.pack("<Q", len(text)) + text + whole[8 + n :]
 
 
-def described(whole, **changes):
+def description_in(whole):
     n = struct.unpack("<Q", whole[:8])[0]
-    description = json.loads(json.loads(whole[8 : 8 + n])["__metadata__"]["description"])
-    return rewritten(whole, description=json.dumps(description | changes))
+    return json.loads(json.loads(whole[8 : 8 + n])["__metadata__"]["description"])
+
+
+def described(whole, **changes):
+    return rewritten(whole, description=json.dumps(description_in(whole) | changes))
+
+
+def fitted_in(whole):
+    return description_in(whole)["fitted"]
 
 
 FOREIGN_FILES = {
@@ -490,6 +497,22 @@ FOREIGN_FILES = {
         "unknown parameters .'later'.",
     ),
     "no attributes": (lambda whole: described(whole, fitted={}), "has no K_, M_"),
+    "more neurons": (
+        lambda whole: described(whole, fitted=fitted_in(whole) | {"M_": 49}),
+        "components_, encoder_weight_, encoder_bias_ cannot belong to M_=49, K_=4 and",
+    ),
+    "more features": (
+        lambda whole: described(whole, fitted=fitted_in(whole) | {"n_features_in_": 3}),
+        "components_, encoder_weight_, input_bias_ cannot belong to .* n_features_in_=3",
+    ),
+    "no neuron to a row": (
+        lambda whole: described(whole, fitted=fitted_in(whole) | {"K_": 0}),
+        "K_ cannot belong to M_=48, K_=0",
+    ),
+    "a size in words": (
+        lambda whole: described(whole, fitted=fitted_in(whole) | {"K_": "four"}),
+        "cannot be read",
+    ),
 }
 
 

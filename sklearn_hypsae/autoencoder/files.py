@@ -169,19 +169,49 @@ def read_estimator(path, parameters):
     Raises
     ------
     ValueError
-        As :func:`read`, and if parameters are unknown or attributes missing.
+        As :func:`read`, and if parameters are unknown, or attributes missing or not of the sizes
+        that the file states.
     """
     arrays, description = read(path)
     try:
         found, fitted = unpack(arrays, description)
         unknown = sorted(found.keys() - parameters.keys())
         missing = sorted(name for name in REQUIRED if name not in fitted)
+        misfits = [] if missing else _misfits(fitted)
     except (AttributeError, KeyError, TypeError, ValueError):
         raise ValueError(_refusal(path, "its description cannot be read")) from None
     if unknown or missing:
         what = f"unknown parameters {unknown}" if unknown else f"no {', '.join(missing)}"
         raise ValueError(_refusal(path, f"it has {what}"))
+    if misfits:
+        raise ValueError(
+            _refusal(
+                path,
+                f"{', '.join(misfits)} cannot belong to M_={fitted['M_']}, K_={fitted['K_']} and "
+                f"n_features_in_={fitted['n_features_in_']}",
+            )
+        )
     return found, fitted
+
+
+def _misfits(fitted):
+    """Name the attributes that the other ones contradict."""
+    M, K, d = fitted["M_"], fitted["K_"], fitted["n_features_in_"]
+    shapes = {
+        "components_": (M, d),
+        "encoder_weight_": (M, d),
+        "encoder_bias_": (M,),
+        "input_bias_": (d,),
+        "feature_names_in_": (d,),
+    }
+    misfits = [
+        name
+        for name, shape in shapes.items()
+        if name in fitted and np.shape(fitted[name]) != shape
+    ]
+    if not 0 < K <= M:
+        misfits.append("K_")
+    return misfits
 
 
 def _refusal(path, reason):

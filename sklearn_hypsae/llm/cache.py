@@ -97,6 +97,7 @@ class AnswerCache:
         found : dict of bytes to Completion
         """
         found = {}
+        keys = sorted(keys)  # in the order of the file, each of whose pages is then read once
         with self._lock:
             for start in range(0, len(keys), KEYS_PER_QUERY):
                 some = keys[start : start + KEYS_PER_QUERY]
