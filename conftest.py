@@ -1,8 +1,12 @@
-"""For tests and doctests alike: caches go to a temporary folder, never to the user's own."""
+"""For tests and doctests alike: a cache and threads of their own."""
 
 import os
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Several workers with a thread on every core each wait for one another most of the time.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,5 +1,7 @@
 """Seconds that 100,000 lookups in the answer cache take, beside reading its whole file.
 
+Run with the package installed:
+
     python benchmarks/llm_cache.py
 """
 

@@ -205,9 +205,7 @@ def _misfits(fitted):
         "feature_names_in_": (d,),
     }
     misfits = [
-        name
-        for name, shape in shapes.items()
-        if name in fitted and np.shape(fitted[name]) != shape
+        name for name, shape in shapes.items() if name in fitted and np.shape(fitted[name]) != shape
     ]
     if not 0 < K <= M:
         misfits.append("K_")
