@@ -162,7 +162,7 @@ class SparseAutoencoderTransformer(TransformerMixin, BaseEstimator):
         unexplained; ``l0`` the active neurons per training row; ``dead_fraction`` the share of
         neurons silent for more than ``dead_neuron_threshold_steps``; ``train_target_error`` and
         ``validation_target_error``, with ``target_coef`` only, the mean squared error of the
-        read-out. No validation columns without early stopping and from ``partial_fit``.
+        read-out. No validation columns where no rows are held out, and from ``partial_fit``.
 
     readout_weight_ : ndarray of shape (M, n_targets), dtype=float32
         Of the standardised target, a column for each class of more than two. With

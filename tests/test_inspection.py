@@ -227,6 +227,12 @@ def test_without_early_stopping_nothing_is_marked_and_nothing_validated(rows, ax
     assert set(lines(ax)) == {"train loss", "train FVU"}
 
 
+def test_rows_held_out_for_a_threshold_alone_mark_no_epoch(rows, ax):
+    sae = SparseAutoencoderTransformer(M=8, K=2, n_epochs=2, patience=None, batch_topk=True)
+    plot_training_curves(sae.fit(rows), ax=ax)
+    assert set(lines(ax)) == {"train loss", "train FVU", "validation loss", "validation FVU"}
+
+
 def test_after_partial_fit_the_last_weights_are_kept_and_nothing_is_marked(rows, ax):
     sae = SparseAutoencoderTransformer(M=8, K=2, n_epochs=2, random_state=0)
     plot_training_curves(sae.fit(rows).partial_fit(rows), ax=ax)
@@ -241,6 +247,15 @@ def test_a_pipeline_or_generator_shows_its_autoencoder(rows, generator):
     for estimator, sae in ((pipeline, pipeline[-1]), (generator, generator.pipeline_[0])):
         ax = plot_training_curves(estimator, ax=Figure().subplots())
         assert list(lines(ax)["train loss"].get_ydata()) == list(sae.history_["train_loss"])
+
+
+def test_a_generator_of_several_splits_shows_the_autoencoder_of_the_first(rows, generator):
+    X = pd.DataFrame(rows, index=pd.Index([f"text {i}" for i in range(200)], name="text"))
+    several = HypothesisGenerator(generator.pipeline, n_repeats=2, random_state=0)
+    several.fit(X, rows[:, 0] + rows[:, 1])
+    ax = plot_training_curves(several, ax=Figure().subplots())
+    history = several.splits_[0].pipeline_[0].history_
+    assert list(lines(ax)["train loss"].get_ydata()) == list(history["train_loss"])
 
 
 # Both

@@ -12,8 +12,6 @@ from ..sae import SparseAutoencoderTransformer
 from ..validation import HypothesisValidator
 
 COLOUR, GREY = "C0", "0.5"
-# skorch's EarlyStopping takes a smaller relative gain for none.
-SMALLEST_GAIN = 1e-4
 
 
 def plot_hypotheses(estimator, *, ax=None, max_words=12):
@@ -109,7 +107,8 @@ def plot_training_curves(estimator, *, ax=None):
     -------
     ax : matplotlib Axes
         The epoch whose weights were restored is marked. Without early stopping those of the
-        last one are kept, nothing is marked and there are no validation curves.
+        last one are kept and nothing is marked; without rows held out there are no validation
+        curves.
 
     Raises
     ------
@@ -132,7 +131,8 @@ def plot_training_curves(estimator, *, ax=None):
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['train loss', 'train FVU', 'validation loss', 'validation FVU', 'weights of epoch 3']
     """
-    history = _autoencoder(estimator).history_
+    sae = _autoencoder(estimator)
+    history = sae.history_
     ax = _axes(ax, "plot_training_curves", figsize=(7, 4.5))
     for part, colour in (("train", "C0"), ("validation", "C1")):
         if f"{part}_loss" not in history:
@@ -142,10 +142,11 @@ def plot_training_curves(estimator, *, ax=None):
         fvu = {"label": f"{part} FVU", "linestyle": "--", "marker": "."}
         ax.plot(history["epoch"], history[f"{part}_loss"], color=colour, **loss)
         ax.plot(history["epoch"], history[f"{part}_fvu"], color=colour, **fvu)
-    epoch = _restored_epoch(history)
-    if epoch is not None:
-        label = f"weights of epoch {epoch}"
-        ax.axvline(epoch, color=GREY, linestyle=":", zorder=0, label=label)
+    # Rows of partial_fit have no validation loss and come last.
+    ended_with_fit = "validation_loss" in history and history["validation_loss"].notna().iloc[-1]
+    if ended_with_fit and sae.patience is not None:
+        label = f"weights of epoch {sae.best_epoch_}"
+        ax.axvline(sae.best_epoch_, color=GREY, linestyle=":", zorder=0, label=label)
     ticker = import_optional("matplotlib.ticker", purpose="plot_training_curves", extra="plot")
     ax.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
     ax.set_xlabel("Epoch")
@@ -171,7 +172,7 @@ def _autoencoder(estimator):
     steps = [estimator]
     if isinstance(estimator, HypothesisGenerator):
         check_is_fitted(estimator)
-        steps = _steps(estimator.pipeline_)
+        steps = _steps(getattr(estimator, "splits_", [estimator])[0].pipeline_)
     elif isinstance(estimator, Pipeline):
         steps = _steps(estimator)
     for step in steps:
@@ -241,17 +242,3 @@ def _label_hypotheses(ax, table, max_words):
 def _shortened(wording, max_words):
     words = wording.split()
     return " ".join(words[:max_words]) + ("…" if len(words) > max_words else "")
-
-
-def _restored_epoch(history):
-    """Give the epoch whose weights early stopping kept; None where the last one's are kept.
-
-    Rows of partial_fit have no validation loss and come last.
-    """
-    if "validation_loss" not in history or np.isnan(history["validation_loss"].iloc[-1]):
-        return None
-    best_loss, best_epoch = np.inf, None
-    for epoch, loss in zip(history["epoch"], history["validation_loss"], strict=True):
-        if loss < best_loss * (1 - SMALLEST_GAIN):
-            best_loss, best_epoch = loss, int(epoch)
-    return best_epoch
