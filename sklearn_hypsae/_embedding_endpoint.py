@@ -1,17 +1,15 @@
 """Embeddings over HTTP, from any server that speaks OpenAI's protocol."""
 
-import os
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+import contextlib
+import threading
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from queue import Empty, SimpleQueue
 
 import numpy as np
 
+from ._openai_account import read_key, refuse_url, server_url
 from ._optional import import_optional
 
-KEY_VARIABLES = ("OPENAI_API_KEY", "OPENAI_KEY_SAE")
-OPENAI_URL = "https://api.openai.com/v1"
-OPENAI_HOST = "api.openai.com"
 PARALLEL_REQUESTS = 8
 MAX_RETRIES = 6
 SECONDS_FOR_A_REQUEST = 120
@@ -38,7 +36,7 @@ class EndpointModel:
     @property
     def url(self):
         """Where the server is."""
-        return (self.base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL).rstrip("/")
+        return server_url(self.base_url).rstrip("/")
 
     @property
     def identity(self):
@@ -53,17 +51,7 @@ class EndpointModel:
     def check(self):
         """Refuse at once where the client or the key is missing."""
         import_optional("openai", purpose="An embedding model openai:…", extra="openai")
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(
-                "EmbeddingTransformer needs a base_url that begins with http:// or https:// and "
-                'names a host, such as "http://127.0.0.1:8000/v1".'
-            )
-        if parts.username or parts.password or parts.query:
-            raise ValueError(
-                "EmbeddingTransformer takes no secrets in base_url, where they would be shown: "
-                f"leave out what stands before @ or after ?, and set {KEY_VARIABLES[0]}."
-            )
+        refuse_url(self.url, "EmbeddingTransformer")
         self._key()
 
     def encode(self, texts, *, prompt, batch_size, n_jobs):
@@ -97,49 +85,64 @@ class EndpointModel:
             If the endpoint still refuses after the retries.
         """
         self.check()
+        starts = range(0, len(texts), batch_size)
         n_workers = n_jobs if n_jobs is not None and n_jobs > 0 else PARALLEL_REQUESTS
+        n_workers = min(n_workers, len(starts))
         openai = import_optional("openai", purpose="An embedding model openai:…", extra="openai")
-        with (
-            openai.OpenAI(
-                api_key=self._key(),
-                base_url=self.url,
-                max_retries=MAX_RETRIES,
-                timeout=SECONDS_FOR_A_REQUEST,
-            ) as client,
-            ThreadPoolExecutor(n_workers) as executor,
-        ):
-            under_way = {}
+        tasks, done = SimpleQueue(), SimpleQueue()
+        with openai.OpenAI(
+            api_key=self._key(),
+            base_url=self.url,
+            max_retries=MAX_RETRIES,
+            timeout=SECONDS_FOR_A_REQUEST,
+        ) as client:
+            # Daemons, so that Ctrl-C need not wait for the requests under way.
+            for _ in range(n_workers):
+                worker = threading.Thread(
+                    target=self._work_off, args=(client, tasks, done), daemon=True
+                )
+                worker.start()
             try:
-                for start in range(0, len(texts), batch_size):
+                for n_asked, start in enumerate(starts, 1):
                     batch = [_sendable(prompt, text) for text in texts[start : start + batch_size]]
-                    under_way[executor.submit(self._embed, client, batch)] = start
+                    tasks.put((start, batch))
                     # No more in the queue than the workers can start on: what is stored and
                     # what is paid for never lie far apart.
-                    if len(under_way) >= 2 * n_workers:
-                        yield from _finished(under_way)
-                while under_way:
-                    yield from _finished(under_way)
+                    if n_asked >= 2 * n_workers:
+                        yield _finished(done)
+                for _ in starts[: 2 * n_workers - 1]:
+                    yield _finished(done)
             finally:
-                for future in under_way:
-                    future.cancel()
+                _drop(tasks)
+                for _ in range(n_workers):
+                    tasks.put(None)
+
+    def _work_off(self, client, tasks, done):
+        while (task := tasks.get()) is not None:
+            start, batch = task
+            try:
+                done.put((start, self._embed(client, batch)))
+            except Exception as error:
+                done.put((start, error))
 
     def _embed(self, client, batch):
         """Embed a batch; what is too long for the server is halved, as local models cut texts."""
         openai = import_optional("openai", purpose="An embedding model openai:…", extra="openai")
+        refusal = None
         try:
             answer = client.embeddings.create(model=self.name, input=batch)
-        except openai.BadRequestError as error:
-            if not any(word in str(error).lower() for word in TOO_LONG_WORDS):
-                raise self._refused(error) from None
+        except openai.OpenAIError as error:
+            refusal = error
+        # Not where it is caught: its request, with key and texts, would stay with the new error.
+        if isinstance(refusal, openai.BadRequestError) and _says_too_long(refusal):
             if len(batch) > 1:
                 middle = len(batch) // 2
                 halves = [self._embed(client, part) for part in (batch[:middle], batch[middle:])]
                 return np.concatenate(halves)
-            if len(batch[0]) < 2:
-                raise self._refused(error) from None
-            return self._embed(client, [batch[0][: len(batch[0]) * 3 // 4]])
-        except openai.OpenAIError as error:
-            raise self._refused(error) from None
+            if len(batch[0]) > 1:
+                return self._embed(client, [batch[0][: len(batch[0]) * 3 // 4]])
+        if refusal is not None:
+            raise self._refused(refusal)
         items = sorted(answer.data, key=lambda item: item.index)
         if [item.index for item in items] != list(range(len(batch))):
             raise RuntimeError(
@@ -164,23 +167,26 @@ class EndpointModel:
         )
 
     def _key(self):
-        for variable in KEY_VARIABLES:
-            key = os.environ.get(variable, "").strip()
-            if key:
-                return key
-        if urlsplit(self.url).hostname == OPENAI_HOST:
-            raise ValueError(
-                f"The embedding model 'openai:{self.name}' needs a key: set the environment "
-                f"variable {KEY_VARIABLES[0]} (or {KEY_VARIABLES[1]}), or base_url to a server "
-                "that needs none."
-            )
-        return "none"
+        return read_key(self.url, f"The embedding model 'openai:{self.name}'")
 
 
-def _finished(under_way):
-    done, _ = wait(under_way, return_when=FIRST_COMPLETED)
-    for future in done:
-        yield under_way.pop(future), future.result()
+def _finished(done):
+    """Wait for a batch, whichever comes next."""
+    start, vectors = done.get()
+    if isinstance(vectors, Exception):
+        raise vectors
+    return start, vectors
+
+
+def _drop(tasks):
+    """Take back what no worker has begun."""
+    with contextlib.suppress(Empty):
+        while True:
+            tasks.get_nowait()
+
+
+def _says_too_long(refusal):
+    return any(word in str(refusal).lower() for word in TOO_LONG_WORDS)
 
 
 def _sendable(prompt, text):

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import json
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -29,6 +28,7 @@ class EmbeddingServer:
         self.max_characters = None
         self.refuse_text = None
         self.seconds = 0
+        self.given_up = threading.Event()  # set: answers at once
         self.most_at_a_time = 0
         self._at_a_time = 0
         self._lock = threading.Lock()
@@ -41,7 +41,7 @@ class EmbeddingServer:
                 return self.failures.pop(0), {"error": {"message": f"no: {texts[0]}", "code": "x"}}
             self._at_a_time += 1
             self.most_at_a_time = max(self.most_at_a_time, self._at_a_time)
-        time.sleep(self.seconds)
+        self.given_up.wait(self.seconds)
         with self._lock:
             self._at_a_time -= 1
             if "" in texts:

@@ -1,7 +1,10 @@
 """EmbeddingTransformer with a model behind an endpoint, over real HTTP."""
 
 import pickle
+import signal
+import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -111,6 +114,45 @@ def test_openai_without_a_key_names_the_variables(embedder, monkeypatch):
         embedder._check_before_fit(100)
 
 
+def test_every_host_of_openai_needs_a_key(embedder, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_KEY_SAE", raising=False)
+    embedder.set_params(base_url="https://eu.api.openai.com/v1")
+    with pytest.raises(ValueError, match=r"OPENAI_API_KEY \(or OPENAI_KEY_SAE\)"):
+        embedder.fit(TEXTS)
+
+
+def test_a_key_that_no_header_can_hold_is_refused_before_anything_is_sent(
+    server, embedder, monkeypatch
+):
+    monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}\n{KEY}")
+    with pytest.raises(ValueError, match="OPENAI_API_KEY holds characters") as caught:
+        embedder.fit(TEXTS)
+    assert KEY not in str(caught.value)
+
+
+def test_ctrl_c_does_not_wait_for_requests_under_way(server, tmp_path):
+    server.seconds = 60
+    script = f"""
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from sklearn_hypsae.embedding import EmbeddingTransformer
+EmbeddingTransformer({MODEL!r}, batch_size=1, cache={str(tmp_path)!r}).fit_transform(list("abcd"))
+"""
+    process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 60
+        while server.most_at_a_time < 4 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=20)
+    finally:
+        process.kill()
+    assert process.returncode != 0
+    assert "KeyboardInterrupt" in process.stderr.read()
+    server.given_up.set()
+
+
 def test_endpoint_without_a_name_is_refused():
     with pytest.raises(ValueError, match='name of a model after "openai:"'):
         EmbeddingTransformer("openai:").fit(TEXTS)
@@ -149,7 +191,7 @@ def test_refusal_for_good_says_why_without_key_or_text_and_keeps_what_was_paid_f
         embedder.fit_transform([*TEXTS, secret])
     assert KEY not in str(caught.value)
     assert secret not in str(caught.value)
-    assert caught.value.__suppress_context__
+    assert caught.value.__context__ is None
     n_paid = len(server.texts)
     assert n_paid == 96
     server.refuse_text = None

@@ -24,8 +24,6 @@ LONGEST_REASON = 300
 MOST_TOKENS = 10**9
 # Seconds that a server may ask to wait; some ask for years.
 LONGEST_ASKED = 3600.0
-# Sent where a server needs no key.
-NO_KEY = "none"
 # Refusals of one prompt, which say nothing about the others.
 PROMPT_ERRORS = {
     "content_filter",

@@ -11,17 +11,15 @@ import random
 import re
 import time
 from numbers import Integral, Real
-from urllib.parse import urlsplit
 
+from .._openai_account import KEY_VARIABLES, NO_KEY, is_openai, read_key, refuse_url, server_url
 from .._optional import import_optional
 from ._hiding import read_variables, secret_in, shown
 from ._http import connect
-from ._openai_protocol import NO_KEY, OPTIONS, ChatCompletions, plain_number
+from ._openai_protocol import OPTIONS, ChatCompletions, plain_number
 from ._pool import CONTROL_PROMPT, Pool, run_in_thread
 from .base import ChatModel, Completion, Monitor, Request
 
-KEY_VARIABLES = ("OPENAI_API_KEY", "OPENAI_KEY_SAE")
-URL_VARIABLE = "OPENAI_BASE_URL"
 #: Numbers that a client takes: what they are, the least that makes sense, and in words.
 NUMBERS = {
     "max_concurrency": (Integral, 1, "a whole number, at least 1"),
@@ -36,7 +34,6 @@ _LAST_ANSWERED = {}
 # Servers and models that cannot hold answers to a form, which one refusal is enough to learn.
 _WITHOUT_FORM = set()
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-OPENAI_URL = "https://api.openai.com/v1"
 
 
 class OpenAIChat(ChatModel):
@@ -143,7 +140,7 @@ class OpenAIChat(ChatModel):
                     f"{type(self).__name__} got {name}={value!r}: it has to be {words}."
                 )
         self._check_prices()
-        self._check_url()
+        refuse_url(self._url(), "OpenAIChat")
         self._check_options()
         self._key()
 
@@ -249,29 +246,13 @@ class OpenAIChat(ChatModel):
         return secrets if self._key() == NO_KEY else [*secrets, self._key()]
 
     def _url(self):
-        return self.base_url or os.environ.get(URL_VARIABLE) or OPENAI_URL
+        return server_url(self.base_url)
 
     def _is_openai(self):
-        host = urlsplit(self._url()).hostname or ""
-        return host == "openai.com" or host.endswith(".openai.com")
+        return is_openai(self._url())
 
     def _key(self):
-        """Read the key; servers other than OpenAI's get a stand-in where there is none."""
-        for variable in KEY_VARIABLES:
-            key = os.environ.get(variable, "").strip()
-            if not all("!" <= character <= "~" for character in key):
-                raise ValueError(
-                    f"The environment variable {variable} holds characters that no key has (a "
-                    "line break, a space or a letter with an accent): set it to the key alone."
-                )
-            if key:
-                return key
-        if self._is_openai():
-            raise ValueError(
-                f"OpenAIChat found no key: set the environment variable {KEY_VARIABLES[0]} (or "
-                f"{KEY_VARIABLES[1]}), or give the base_url of a server that needs none."
-            )
-        return NO_KEY
+        return read_key(self._url(), "OpenAIChat")
 
     def _numbers(self):
         return NUMBERS
@@ -284,19 +265,6 @@ class OpenAIChat(ChatModel):
             raise ValueError(
                 "OpenAIChat takes two prices, numbers for a million prompt and a million "
                 f"completion tokens, got {self.prices!r}."
-            )
-
-    def _check_url(self):
-        if not _is_url(self._url()):
-            raise ValueError(
-                "OpenAIChat needs a base_url that begins with http:// or https:// and names a "
-                'host, such as "http://127.0.0.1:8000/v1".'
-            )
-        parts = urlsplit(self._url())
-        if parts.username or parts.password or parts.query:
-            raise ValueError(
-                "OpenAIChat takes no secrets in base_url, where they would be shown: leave out "
-                f"what stands before @ or after ?, and set {KEY_VARIABLES[0]}."
             )
 
     def _check_options(self):
@@ -360,17 +328,3 @@ class OpenAIChat(ChatModel):
                 parts.append(f"{name}={shown(name, getattr(self, name))!r}")
         parts += [f"{name}={shown(name, value)!r}" for name, value in self.options.items()]
         return f"{type(self).__name__}({', '.join(parts)})"
-
-
-def _is_url(url):
-    """Whether a string names a host by http or https, and a port that can be."""
-    if not isinstance(url, str):
-        return False
-    try:
-        parts = urlsplit(url)
-        # A host may have letters of any language; the rest of a URL is plain.
-        parts.hostname.encode("idna")
-        is_plain = all("!" <= character <= "~" for character in parts.path)
-        return parts.scheme in ("http", "https") and is_plain and parts.port != 0
-    except (ValueError, AttributeError):
-        return False
