@@ -174,6 +174,18 @@ def test_a_server_without_structured_choices_is_asked_without():
     assert server.n_requests <= 54, "only those under way at the first refusal are sent twice"
 
 
+def test_one_refused_prompt_does_not_end_structured_choices_for_all():
+    def refuses(body):
+        return "no" if "text 0 " in body["messages"][0]["content"] else None
+
+    with LLMServer(lambda prompt: "Yes", refuses=refuses) as server:
+        chat = OpenAIChat("test-model", server.url, max_concurrency=1)
+        found = ask(chat, word_texts(6))
+    assert np.isnan(found[0, 0]) and np.isfinite(found[1:]).all()
+    formless = [body for body in server.bodies if "structured_outputs" not in body]
+    assert [refuses(body) for body in formless] == ["no"]
+
+
 # Parameters
 
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import email.utils
 import json
+import logging
 import math
 import time
 from numbers import Integral, Real
@@ -18,6 +19,8 @@ from .base import (
     if_finished,
     without_thinking,
 )
+
+logger = logging.getLogger(__name__)
 
 LONGEST_REASON = 300
 # More than any answer has: the count is a mistake, which no sum should trip over.
@@ -98,8 +101,8 @@ class ChatCompletions:
         self.http, self.model, self.options, self.timeout = http, model, options, timeout
         self.structured, self.is_openai = structured, is_openai
         self.url, self.secrets = url, secrets
-        # Whether an answer was held to its form already.
-        self._has_held = False
+        # Whether an answer was held to its form already, and prompts that were refused with one.
+        self._has_held, self._refused_with_form = False, set()
 
     async def send(self, request):
         """Send a request and read its answer.
@@ -116,7 +119,8 @@ class ChatCompletions:
         ------
         Retry, CompletionError, LLMError
         """
-        structured = self.structured and bool(request.choices)
+        is_second = request.prompt in self._refused_with_form
+        structured = self.structured and bool(request.choices) and not is_second
         body = chat_body(self.model, request, self.options, structured, self.is_openai)
         content = json.dumps(body, default=plain_number).encode()
         answer = await self._exchange("POST", "/chat/completions", content)
@@ -124,14 +128,17 @@ class ChatCompletions:
             meaning = self.meaning(answer)
             if structured and not self._has_held and isinstance(meaning, Refused):
                 # The server may not know this way to hold an answer to a form.
-                self.structured = False
-                raise Retry("request", "The server cannot hold answers to a form")
+                self._refused_with_form.add(request.prompt)
+                raise Retry("request", "The server refused to hold an answer to a form")
             raise meaning
         body = _json(answer.body)
         if isinstance(body, dict) and body.get("error") and not body.get("choices"):
             # Some gateways refuse with a status of 200.
             raise self.meaning(answer._replace(status=_status_within(body)))
         self._has_held |= structured
+        if is_second and not self._has_held and self.structured:
+            logger.info("The server at %s cannot hold answers to a form", self.url)
+            self.structured = False
         return read_completion(body, request)
 
     async def list_models(self, request):

@@ -322,8 +322,14 @@ class Pool:
         return await asyncio.shield(self._control)
 
     async def _send_control(self, request):
+        control = request._replace(prompt=CONTROL_PROMPT)
         try:
-            await self.send(request._replace(prompt=CONTROL_PROMPT))
+            try:
+                await self.send(control)
+            except Retry as failure:
+                if failure.kind != "request":
+                    raise
+                await self.send(control)
         except (LLMError, CompletionError, Retry):
             return False
         finally:
