@@ -11,10 +11,11 @@ import os
 import re
 import sqlite3
 import time
-import warnings
 import zlib
 
 import numpy as np
+
+from ._warning import warn
 
 logger = logging.getLogger(__name__)
 
@@ -206,10 +207,9 @@ class EmbeddingCache:
         try:
             if os.stat(self.path).st_ino == self._inode:
                 aside = self._move_aside()
-                warnings.warn(
+                warn(
                     f"The embedding cache {self.path} is damaged ({error}): it was set aside as "
                     f"{aside.name} and a new one is begun, so the texts are embedded again.",
-                    stacklevel=2,
                 )
             # Another inode: another process found the damage first and began a new file.
             self._open()
@@ -227,10 +227,9 @@ class EmbeddingCache:
 
     def _give_up(self, error):
         self._close()
-        warnings.warn(
+        warn(
             f"The embedding cache {self.path} cannot be used ({error}): embeddings of this call "
             "are not kept. Free the disk or point cache= to a folder that can be written.",
-            stacklevel=2,
         )
 
 

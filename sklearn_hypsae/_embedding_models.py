@@ -12,7 +12,6 @@ import importlib.util
 import logging
 import os
 import threading
-import warnings
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,6 +22,7 @@ from joblib import Parallel, delayed, effective_n_jobs
 
 from ._embedding_endpoint import EndpointModel
 from ._optional import import_optional
+from ._warning import warn
 
 logger = logging.getLogger(__name__)
 
@@ -282,11 +282,10 @@ def _packaged_folder():
     folder = Path(spec.origin).parent / "model"
     changed = [name for name, sha256 in DEFAULT_SHA256.items() if _sha256(folder / name) != sha256]
     if changed:
-        warnings.warn(
+        warn(
             f"The installed package {WEIGHTS_PACKAGE} does not hold the published "
             f"{DEFAULT_MODEL} ({', '.join(changed)} differ): it is left alone and the hub is "
             "used instead.",
-            stacklevel=2,
         )
         return None
     return folder

@@ -1,13 +1,12 @@
 """The table of tested hypotheses, one row a column of annotations."""
 
-import warnings
-
 import numpy as np
 import pandas as pd
 
 from ._permutation import misleads_t_test, permutation_pvalues
 from ._regression import robust_units
 from ._statistics import correct_pvalues, presence, separation
+from ._warning import warn
 
 MIN_ROWS = 20
 # "Few" clusters range from less than 20 to less than 50 (Cameron and Miller 2015, A
@@ -172,11 +171,9 @@ def warn_misleading(table):
     """
     n_misleading = table["note"].str.endswith(MISLEADS).sum()
     if n_misleading:
-        warnings.warn(
+        warn(
             f"{n_misleading} p-values are likely too small, as the notes in the table say: t- and "
             "sandwich tests mislead for rare concepts and few groups; set n_permutations=9999.",
-            UserWarning,
-            stacklevel=5,
         )
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import warnings
 from numbers import Real
 
 import numpy as np
@@ -22,6 +21,7 @@ from ._sampling import column_of, draw_examples, first_rows, nearest_by_tfidf
 from ._singles import as_singles, distinct_pairs, draw_pair_examples
 from ._targets import targets_of
 from ._texts import holds_pairs
+from ._warning import warn
 from .llm.describing import describe
 from .llm.prompts import check_prompt
 
@@ -292,18 +292,14 @@ def warn_undescribed(estimator, n_neurons, rows, errors=(), runner=None):
     if len(left_out):
         names = getattr(estimator, "feature_names_in_", None)
         named = ", ".join(str(names[i] if names is not None else i) for i in left_out)
-        warnings.warn(
+        warn(
             f"No words were found for {len(left_out)} of {n_neurons} neurons, which are left "
             f"out ({named}): {reason}.",
-            UserWarning,
-            stacklevel=5,
         )
     elif runner is not None and runner.spent is not None:
-        warnings.warn(
+        warn(
             "All neurons were put into words, but the budget ended before all the words were "
             f"scored on unseen texts (raise {_spent(runner)}).",
-            UserWarning,
-            stacklevel=5,
         )
 
 
@@ -351,10 +347,8 @@ def warn_unanswered(annotations, runner):
             "max_retries or max_outage of the client, or transform again)"
         )
     why = "; ".join(reasons) or "the client gave no answer to their requests"
-    warnings.warn(
+    warn(
         f"{n_missing} of {annotations.size} annotations are missing, and NaN: {why}.",
-        UserWarning,
-        stacklevel=5,
     )
 
 

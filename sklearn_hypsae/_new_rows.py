@@ -1,7 +1,5 @@
 """What a fitted HypothesisGenerator says of rows it was not fitted on."""
 
-import warnings
-
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
@@ -17,6 +15,7 @@ from ._pipeline_parts import annotate, check_rows, cut
 from ._splitting import text_fingerprints
 from ._targets import check_groups, check_weights
 from ._texts import holds_pairs, like_input, mark_fit_rows, row_keys, text_index
+from ._warning import warn
 from .validation import HypothesisValidator
 
 
@@ -70,11 +69,9 @@ class NewRowsMixin:
         weights = check_weights(sample_weight, n_samples=len(X), caller=type(self).__name__)
         n_seen = self._n_seen_by_discovery(X)
         if n_seen:
-            warnings.warn(
+            warn(
                 f"{n_seen} of the {len(X)} rows have a text that discovery saw, so their "
                 "p-values are not honest: pass rows that were not used to fit.",
-                UserWarning,
-                stacklevel=2,
             )
         annotations = mark_fit_rows(self._annotations(X), bool(n_seen))
         return clone(self._validator).fit(

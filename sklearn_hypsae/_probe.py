@@ -1,13 +1,12 @@
 """How much of the target the embeddings hold: the ceiling of any hypothesis table."""
 
-import warnings
-
 import numpy as np
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.model_selection import GridSearchCV, GroupKFold
 
 from ._cross_fitting import HeldOut, held_out_score
 from ._pairs import mirrored
+from ._warning import warn
 
 # Unit-length embeddings want a weak penalty; the range covers raw ones of larger norm too.
 INVERSE_PENALTIES = (0.1, 1.0, 10.0, 100.0)
@@ -88,13 +87,11 @@ def warn_no_signal(signal):
         What :func:`probe_signal` returns.
     """
     if signal["ci_low"] <= signal["chance"]:
-        warnings.warn(
+        warn(
             f"A probe of the embeddings reaches {signal['metric']} {signal['score']:.3f} on the "
             f"validation rows (95% interval {signal['ci_low']:.3f} to {signal['ci_high']:.3f}), "
             f"which covers chance ({signal['chance']}): the texts may say nothing about y here, "
             "so expect no hypothesis to hold; more rows or another embedding model may help.",
-            UserWarning,
-            stacklevel=3,
         )
 
 

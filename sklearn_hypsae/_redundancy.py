@@ -1,12 +1,11 @@
 """Hypotheses that say the same as another one."""
 
-import warnings
-
 import numpy as np
 import pandas as pd
 
 from ._keyphrases import hypothesis_to_phrases
 from ._phrases import FUNCTION_WORDS, MODIFIERS, words_of
+from ._warning import warn
 from ._word_forms import base_forms
 
 # Verbs by which a hypothesis says that a text has something: all say the same.
@@ -44,12 +43,10 @@ def merge_same_words(table, *, merge=True):
     table = table.assign(merged=merged)[merged.notna()].reset_index(drop=True)
     n_merged = len(merged) - len(table)
     if n_merged:
-        warnings.warn(
+        warn(
             f"{n_merged} of {len(merged)} neurons got the words of another and are merged with "
             "it (see merged in interpretations_), so there are fewer hypotheses: select more "
             "neurons to have as many as before.",
-            UserWarning,
-            stacklevel=5,
         )
     return table
 

@@ -1,6 +1,5 @@
 """The rows a set of hypotheses is tested on: complete, grouped, and who chose the hypotheses."""
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +7,7 @@ import pandas as pd
 
 from ._targets import check_groups, check_weights
 from ._texts import FIT_ROWS_ATTR
+from ._warning import warn
 
 CALLER = "HypothesisValidator"
 
@@ -108,11 +108,9 @@ def complete_rows(
     _refuse_nothing_left(is_annotated, complete, target, pairs)
     n_dropped = int(np.sum(counts & ~complete))
     if n_dropped > counts.sum() / 2:
-        warnings.warn(
+        warn(
             f"{n_dropped} of {counts.sum()} rows have a NaN among their annotations and are "
             "dropped: the rest may not stand for all.",
-            UserWarning,
-            stacklevel=3,
         )
     if codes is not None:
         codes = check_groups(codes[complete], n_samples=complete.sum(), caller=CALLER)
@@ -179,10 +177,8 @@ def rows_chose_hypotheses(X):
     """
     in_sample = X.attrs.get(FIT_ROWS_ATTR) if isinstance(X, pd.DataFrame) else None
     if in_sample:
-        warnings.warn(
+        warn(
             "These p-values mean nothing: the rows that test the hypotheses are the rows that "
             "chose them. Use HypothesisGenerator, or fit HypothesisValidator on held-out rows.",
-            UserWarning,
-            stacklevel=3,
         )
     return in_sample

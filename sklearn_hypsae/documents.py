@@ -1,7 +1,6 @@
 """Long documents: cut into chunks, or shortened by a language model."""
 
 import re
-import warnings
 from numbers import Integral
 
 import numpy as np
@@ -12,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._sklearn import HasMethods, Interval, fit_context
 from ._texts import check_texts
+from ._warning import warn
 from .llm import prompts
 from .llm.base import Completion, Request
 from .llm.names import chat_model
@@ -222,11 +222,9 @@ class TextSummarizer(TransformerMixin, BaseEstimator):
         if n_failed:
             reasons = [f"the budget {runner.spent} is spent"] if runner.spent else []
             reasons += [f"{error}" for error in runner.errors[:1]]
-            warnings.warn(
+            warn(
                 f"{n_failed} of {len(long)} long texts could not be summarised and were cut at "
                 f"{self.max_words} words ({'; '.join(reasons)}).",
-                UserWarning,
-                stacklevel=2,
             )
         return pd.Series(texts, index=X.index, name=X.name) if isinstance(X, pd.Series) else texts
 

@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import warnings
 from numbers import Integral
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from ._embedding_cache import EmbeddingCache
 from ._embedding_models import resolve_model
 from ._sklearn import HasMethods, Interval, StrOptions, fit_context
 from ._texts import check_texts, like_input, text_index
+from ._warning import warn
 
 logger = logging.getLogger(__name__)
 
@@ -377,10 +377,9 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
                 folder = Path(self.cache).expanduser()
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            warnings.warn(
+            warn(
                 f"{type(self).__name__} cannot create its cache folder ({error}): embeddings are "
                 "not kept. Point cache= or SKLEARN_HYPSAE_CACHE to a folder that can be written.",
-                stacklevel=2,
             )
             return None
         return folder

@@ -1,6 +1,5 @@
 """Step three: keep the neurons that say something about the target."""
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -16,6 +15,7 @@ from ._ranking import correlation_scores, lasso_scores, separation_scores
 from ._sklearn import Interval, StrOptions, fit_context
 from ._targets import check_target, targets_of
 from ._texts import has_pair_index, like_input, mark_fit_rows, refuse_texts
+from ._warning import warn
 
 # Methods that choose neurons one after another, and so bring their own order.
 STEPWISE = {"forward": forward_scores, "mrmr": mrmr_scores}
@@ -366,13 +366,11 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
         candidates = np.argsort(-np.abs(scores), kind="stable")[: self.n_select]
         few = candidates[n_firing[candidates] < self.n_top_activating]
         if len(few):
-            warnings.warn(
+            warn(
                 f"{len(few)} of the {len(candidates)} neurons with the largest separation score "
                 f"fire on fewer than n_top_activating={self.n_top_activating} rows (the fewest: "
                 f"{n_firing[few].min()}), so their scores average all rows that fire: set "
                 "n_top_activating lower, or pass more rows.",
-                UserWarning,
-                stacklevel=5,
             )
 
     def _strongest(self, varies, kinds):
@@ -389,11 +387,9 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
         """Keep the first of the ranked neurons; warn where they are too few."""
         n_neurons = len(self.scores_)
         if self.n_select > n_neurons:
-            warnings.warn(
+            warn(
                 f"n_select={self.n_select} is larger than the number of neurons, "
                 f"{n_neurons}: all of them that vary are kept.",
-                UserWarning,
-                stacklevel=4,
             )
         selected = order[: self.n_select]
         if not len(selected):
@@ -404,11 +400,9 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
                 f"NeuronSelector found no neuron with a score by {self.method!r}: {mend}."
             )
         if len(selected) < min(self.n_select, n_neurons):
-            warnings.warn(
+            warn(
                 f"Only {len(selected)} of the {n_neurons} neurons {self._reason_to_keep()}, fewer "
                 f"than n_select={self.n_select}: the others are left out.",
-                UserWarning,
-                stacklevel=4,
             )
         return selected
 

@@ -1,7 +1,5 @@
 """One fit: from rows and parameters to fitted attributes. Torch is loaded when training begins."""
 
-import warnings
-
 import numpy as np
 import pandas as pd
 from sklearn.exceptions import ConvergenceWarning
@@ -10,6 +8,7 @@ from sklearn.utils import check_random_state
 from .._optional import import_optional
 from .._pairs import check_pair_target
 from .._targets import check_target
+from .._warning import warn
 from .checks import refuse_constant
 from .files import save
 from .records import Settings, Weights
@@ -24,9 +23,6 @@ SHARE_DEAD_TO_WARN = 0.1
 SHARE_ACTIVE_TO_WARN = 0.8
 # A neuron that fires on fewer rows has little to learn from, and few to be described by.
 N_ROWS_PER_NEURON = 10
-# Past the function here, the estimator's own methods and scikit-learn's wrapper, to the call
-# of fit.
-STACKLEVEL = 5
 
 
 def fit_attributes(source, y, parameters, *, before, columns, streaming, caller):
@@ -387,4 +383,4 @@ def warn_of_what_misleads(fitted, parameters, n_rows, caller):
         )
     else:
         return
-    warnings.warn(message, category, stacklevel=STACKLEVEL)
+    warn(message, category)

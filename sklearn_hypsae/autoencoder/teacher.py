@@ -6,11 +6,10 @@ probe, regularised by generalised cross-validation, is what the embeddings reall
 the target; its predictions have no noise left to memorise.
 """
 
-import warnings
-
 import numpy as np
 from sklearn.linear_model import RidgeCV
 
+from .._warning import warn
 from .source import signs_of_rows
 
 N_ROWS = 50_000
@@ -64,10 +63,8 @@ def teach(source, y, rng, caller):
     says_something = (1 + probe.best_score_ > 0) & (spread > 0)
     taught = predictions * np.where(says_something, 1 / np.where(spread > 0, spread, 1), 0)
     if not says_something.any():
-        warnings.warn(
+        warn(
             f"{caller} finds no linear signal about y in X (cross-validated R2 below 0): "
             "target_coef has no effect.",
-            UserWarning,
-            stacklevel=6,
         )
     return taught.astype(np.float32)

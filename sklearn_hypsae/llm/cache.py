@@ -7,10 +7,10 @@ import os
 import sqlite3
 import threading
 import time
-import warnings
 from pathlib import Path
 
 from .._cache_folder import cache_folder
+from .._warning import warn
 from .base import Completion
 
 FILE_NAME = "answers.sqlite"
@@ -203,11 +203,9 @@ class AnswerCache:
             for suffix in ("-wal", "-shm", ""):
                 with contextlib.suppress(FileNotFoundError):
                     os.replace(f"{self.path}{suffix}", f"{aside}{suffix}")
-        warnings.warn(
+        warn(
             f"The answer cache {self.path} is damaged ({error}): it was set aside as {aside}, "
             "and a new one was begun.",
-            UserWarning,
-            stacklevel=5,
         )
 
 

@@ -5,8 +5,8 @@ import logging
 import math
 import sqlite3
 import time
-import warnings
 
+from .._warning import warn
 from .base import Completion, CompletionError, LLMError, Monitor
 from .cache import AnswerCache, request_keys
 from .usage import Progress, add_money
@@ -161,10 +161,8 @@ class Runner:
 
     def _drop_cache(self, error):
         """Go on without a cache: what is asked is worth more than what could be kept."""
-        warnings.warn(
+        warn(
             f"The answer cache {self.cache.path} failed ({error}): the run goes on without it.",
-            UserWarning,
-            stacklevel=2,
         )
         self.cache = None
 
