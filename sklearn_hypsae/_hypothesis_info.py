@@ -10,8 +10,8 @@ import pandas as pd
 from ._counts import n_hypotheses
 from ._keyphrases import hypothesis_to_phrases
 from ._phrases import APOSTROPHES, _word_pattern, words_of
-from ._pipeline_parts import annotate
-from ._texts import TEXT_INDEX_NAME, has_pair_index, holds_pairs, row_keys
+from ._pipeline_parts import annotate, cut
+from ._texts import has_texts, row_keys
 
 CALLER = "HypothesisGenerator.get_hypothesis_info"
 
@@ -56,7 +56,7 @@ def check_info_request(i, X, y, n_texts, *, n_hypotheses):
         raise ValueError(f"{CALLER} got y without X: pass the texts that y belongs to as X.")
 
 
-def hypothesis_info(i, X, target, n_texts, *, effect, parts):
+def hypothesis_info(i, X, target, n_texts, *, effect, pipeline):
     """Gather what is known about a hypothesis.
 
     Parameters
@@ -76,8 +76,8 @@ def hypothesis_info(i, X, target, n_texts, *, effect, parts):
     effect : Series
         Its row of ``hypotheses_``.
 
-    parts : Parts
-        Of the fitted pipeline.
+    pipeline : Pipeline
+        Fitted.
 
     Returns
     -------
@@ -89,13 +89,13 @@ def hypothesis_info(i, X, target, n_texts, *, effect, parts):
     ValueError
         If X is a frame without texts.
     """
-    if isinstance(X, pd.DataFrame) and not _has_texts(X):
+    if isinstance(X, pd.DataFrame) and not has_texts(X):
         raise ValueError(
             f"{CALLER} found no texts in X to show: pass a frame whose index is the texts and is "
             "named 'text', or X=None."
         )
     found = {"hypothesis": np.atleast_1d(effect["hypothesis"])[0], "neuron": None, "candidates": []}
-    fidelity = {}
+    parts, fidelity = cut(pipeline), {}
     if parts.interpret is not None:
         fidelity = parts.interpret.interpretations_.iloc[i].to_dict()
         found = {name: fidelity.pop(name) for name in found}
@@ -103,6 +103,8 @@ def hypothesis_info(i, X, target, n_texts, *, effect, parts):
     texts = None
     if X is not None:
         keys, column = row_keys(X), _annotation(i, X, parts)
+        above = pipeline.steps[-1][1].present_above
+        column = np.where(np.abs(column) > above, column, 0)
         choose = _texts_by_kind if keys.ndim == 1 else _pairs_by_kind
         texts = choose(keys, column, target, n_texts)
         if parts.interpret is not None and not parts.interpret._has_model():
@@ -111,10 +113,6 @@ def hypothesis_info(i, X, target, n_texts, *, effect, parts):
                 kind: [_marked(entry, phrases) for entry in shown] for kind, shown in texts.items()
             }
     return {**found, "fidelity": fidelity, "effect": effect.copy(), "texts": texts}
-
-
-def _has_texts(X):
-    return X.index.name == TEXT_INDEX_NAME or has_pair_index(X) or holds_pairs(X)
 
 
 def _marked(entry, phrases):
@@ -190,7 +188,7 @@ def _merged(spans):
 
 
 def _annotation(i, X, parts):
-    """What tested the hypothesis: above 0 where it applies, for pairs below 0 for the second."""
+    """What tested the hypothesis; for pairs negative where the second text has it."""
     if parts.interpret is None:
         annotations = annotate(parts, parts.embed.transform(X), X)
         column = annotations.iloc[:, i] if hasattr(annotations, "iloc") else annotations[:, [i]]
@@ -199,9 +197,7 @@ def _annotation(i, X, parts):
     # The other hypotheses are not asked for, which may cost; usage_ is shared, so it counts.
     alone = copy.copy(parts.interpret)
     alone.hypotheses_ = [parts.interpret.hypotheses_[i]]
-    annotation = alone._annotate(row_keys(X))[:, 0]
-    # Soft labels are probabilities.
-    return np.where(np.abs(annotation) > 0.5, annotation, 0)
+    return alone._annotate(row_keys(X))[:, 0]
 
 
 def _pairs_by_kind(pairs, annotation, target, n_texts):

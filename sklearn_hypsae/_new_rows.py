@@ -9,12 +9,12 @@ from sklearn.utils.validation import check_is_fitted
 from ._asking_splits import annotate_ideas, mean_prediction, score_mean_prediction
 from ._counts import n_hypotheses
 from ._discovery_run import check_target_of
+from ._fit_rows import mark_fit_rows, seen_rows
 from ._held_out import check_covariates
 from ._hypothesis_info import check_info_request, effect_of, hypothesis_info
 from ._pipeline_parts import annotate, check_rows, cut
-from ._splitting import text_fingerprints
 from ._targets import check_groups, check_weights
-from ._texts import holds_pairs, like_input, mark_fit_rows, row_keys, text_index
+from ._texts import holds_pairs, like_input, row_keys, text_index
 from ._warning import warn
 from .validation import HypothesisValidator
 
@@ -139,7 +139,7 @@ class NewRowsMixin:
         number, column = self._worded_by[i] if hasattr(self, "splits_") else (0, i)
         pipeline = self._fitted_generators()[number].pipeline_
         return hypothesis_info(
-            column, X, target, n_texts, effect=effect_of(i, self.hypotheses_), parts=cut(pipeline)
+            column, X, target, n_texts, effect=effect_of(i, self.hypotheses_), pipeline=pipeline
         )
 
     def predict(self, X):
@@ -263,9 +263,7 @@ class NewRowsMixin:
         if interpret is not None and interpret.hypotheses is not None:
             return 0
         seen = [each._discovery_fingerprints for each in self._fitted_generators()]
-        keys = row_keys(X)
-        found = np.isin(text_fingerprints(keys.ravel()), np.concatenate(seen))
-        return found.reshape(len(keys), -1).any(axis=1).sum()
+        return seen_rows(np.concatenate(seen), X).sum()
 
     def _annotations(self, X):
         """Annotations of new rows by all hypotheses of the table, from the fitted steps."""

@@ -1,7 +1,5 @@
 """Which rows discover hypotheses and which rows test them."""
 
-import hashlib
-
 import numpy as np
 import pandas as pd
 from scipy.sparse import coo_array
@@ -204,21 +202,3 @@ def _refuse_one_sided(y, is_validation):
             "discover on some and test on others (two are needed on either side): pass more rows "
             "of it, or another validation_size."
         )
-
-
-def text_fingerprints(texts):
-    """Hash texts so that seen ones can be told without keeping them.
-
-    Parameters
-    ----------
-    texts : iterable of str
-
-    Returns
-    -------
-    fingerprints : ndarray of shape (n_texts,), dtype=uint64
-    """
-    digests = (
-        hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        for text in texts
-    )
-    return np.frombuffer(b"".join(digests), dtype=np.uint64)

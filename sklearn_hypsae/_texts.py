@@ -14,8 +14,6 @@ import pandas as pd
 TEXT_INDEX_NAME = "text"
 PAIR_INDEX_NAMES = ("text_a", "text_b")
 N_POSITIONS_SHOWN = 5
-# Set in the ``attrs`` of an output frame: True where the rows are those the step was fitted on.
-FIT_ROWS_ATTR = "sklearn_hypsae_fit_rows"
 
 
 def check_texts(X, *, caller, name="X"):
@@ -256,6 +254,23 @@ def texts_of(X, texts=None, *, caller):
     return texts
 
 
+def has_texts(X):
+    """Whether rows come with texts.
+
+    Parameters
+    ----------
+    X : DataFrame or array
+
+    Returns
+    -------
+    has_texts : bool
+        For a frame: as its index, or as a pair of columns.
+    """
+    if isinstance(X, pd.DataFrame):
+        return X.index.name == TEXT_INDEX_NAME or has_pair_index(X) or holds_pairs(X)
+    return isinstance(X, np.ndarray) and X.size > 0 and isinstance(X.flat[0], str)
+
+
 def row_keys(X):
     """Give each row a string that is equal where the texts are; two for pairs.
 
@@ -312,30 +327,6 @@ def like_input(values, X, estimator, *, copy_attrs=True):
     if copy_attrs:
         frame.attrs.update(X.attrs)
     return frame
-
-
-def mark_fit_rows(output, is_fit_rows):
-    """Record on a frame whether its rows are the ones that chose its columns.
-
-    p-values on such rows mean nothing, and in a stock Pipeline nothing else tells the
-    validation step. Arrays cannot carry the mark and are returned as they are.
-
-    Parameters
-    ----------
-    output : DataFrame or array
-        What a step returns.
-
-    is_fit_rows : bool
-        True from ``fit_transform``, False from ``transform``.
-
-    Returns
-    -------
-    output : DataFrame or array
-        The same object.
-    """
-    if isinstance(output, pd.DataFrame):
-        output.attrs[FIT_ROWS_ATTR] = is_fit_rows
-    return output
 
 
 def _asks_for_arrays(estimator):

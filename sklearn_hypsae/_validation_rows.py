@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from ._targets import check_groups, check_weights
-from ._texts import FIT_ROWS_ATTR
 from ._warning import warn
 
 CALLER = "HypothesisValidator"
@@ -161,24 +160,3 @@ def _refuse_nothing_left(is_annotated, complete, target, pairs):
             f"{CALLER} cannot test anything: y has one class or value only in the "
             f"{complete.sum()} of {len(y)} rows that have no NaN in X and a weight above 0."
         )
-
-
-def rows_chose_hypotheses(X):
-    """Read off a frame whether its rows chose its columns, and warn if so.
-
-    Parameters
-    ----------
-    X : DataFrame or array-like
-
-    Returns
-    -------
-    in_sample : bool or None
-        None where it cannot be known.
-    """
-    in_sample = X.attrs.get(FIT_ROWS_ATTR) if isinstance(X, pd.DataFrame) else None
-    if in_sample:
-        warn(
-            "These p-values mean nothing: the rows that test the hypotheses are the rows that "
-            "chose them. Use HypothesisGenerator, or fit HypothesisValidator on held-out rows.",
-        )
-    return in_sample

@@ -9,6 +9,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state, get_tags
 
 from ._discovery_run import checked_rows, discover, seeded_pipeline, split_rows
+from ._fit_rows import mark_fit_rows, text_fingerprints
 from ._held_out import share_of_ceiling
 from ._new_rows import NewRowsMixin
 from ._pipeline_parts import (
@@ -22,7 +23,6 @@ from ._pipeline_parts import (
 from ._probe import warn_no_signal
 from ._several_splits import check_several, fit_splits
 from ._sklearn import HasMethods, Interval, fit_context
-from ._splitting import text_fingerprints
 from ._stock_pipeline import make_hypothesis_pipeline
 from ._tables import TablesMixin
 from ._texts import row_keys
@@ -262,6 +262,7 @@ class HypothesisGenerator(NewRowsMixin, TablesMixin, TransformerMixin, BaseEstim
     def _test(self, rows, discovery):
         """Annotate the rows held out and fit the validator on them."""
         annotations = annotate_neurons(discovery.parts, discovery.neurons_held_out, rows.X)
+        annotations = mark_fit_rows(annotations, False)
         options = {"groups": rows.groups, "sample_weight": rows.sample_weight}
         validator = self._validator.fit(annotations, rows.y, covariates=rows.covariates, **options)
         self.hypotheses_ = validator.hypotheses_

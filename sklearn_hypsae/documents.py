@@ -13,7 +13,7 @@ from ._sklearn import HasMethods, Interval, fit_context
 from ._texts import check_texts
 from ._warning import warn
 from .llm import prompts
-from .llm.base import Completion, Request
+from .llm.base import ChatModel, Completion, Request
 from .llm.names import chat_model
 from .llm.runner import running
 from .llm.usage import no_usage
@@ -132,7 +132,7 @@ class TextSummarizer(TransformerMixin, BaseEstimator):
     """
 
     _parameter_constraints = {
-        "llm": [str, HasMethods("complete")],
+        "llm": [str, ChatModel],
         "max_words": [Interval(Integral, 1, None, closed="left")],
         "prompt": [str, None],
         "max_requests": [Interval(Integral, 1, None, closed="left"), None],
@@ -234,8 +234,7 @@ class TextSummarizer(TransformerMixin, BaseEstimator):
 
     def _client(self):
         client = chat_model(self.llm)
-        if hasattr(client, "check"):
-            client.check()
+        client.check()
         return client
 
     def __sklearn_tags__(self):

@@ -10,6 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._fidelity import METRICS
+from ._fit_rows import fit_rows, mark_fit_rows, mark_own_rows
 from ._interpreting import (
     check_again,
     holds_texts,
@@ -26,16 +27,9 @@ from ._keyphrases import hypothesis_to_phrases, match_phrases
 from ._pairs import check_pair_target
 from ._sklearn import HasMethods, Interval, StrOptions, fit_context
 from ._targets import check_target
-from ._texts import (
-    check_pairs,
-    check_texts,
-    holds_pairs,
-    like_input,
-    mark_fit_rows,
-    text_index,
-    texts_of,
-)
+from ._texts import check_pairs, check_texts, holds_pairs, like_input, text_index, texts_of
 from .llm.annotation import annotate
+from .llm.base import ChatModel
 from .llm.describing import Asking
 from .llm.names import chat_model
 from .llm.runner import running
@@ -186,8 +180,8 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
     """
 
     _parameter_constraints = {
-        "llm": [str, HasMethods("complete"), None],
-        "annotator_llm": [str, HasMethods("complete"), None],
+        "llm": [str, ChatModel, None],
+        "annotator_llm": [str, ChatModel, None],
         "hypotheses": [list, tuple, None],
         "n_examples": [Interval(Integral, 2, None, closed="left")],
         "sampling": [StrOptions({"top", "quantile"}), callable],
@@ -311,6 +305,8 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         names = getattr(self, "feature_names_in_", None)
         self.interpretations_ = interpretation_table(rows, metrics, names, self.merge_redundant)
         self.hypotheses_ = self.interpretations_["hypothesis"].tolist()
+        # The user's own hypotheses were chosen by none of the rows.
+        self._fit_rows = False if self.hypotheses is not None else fit_rows(texts)
         return self
 
     def fit_transform(self, X, y=None, texts=None):
@@ -328,7 +324,7 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
             columns, unless the user's own ``hypotheses`` are its columns.
         """
         annotations = self.fit(X, y, texts=texts).transform(X, texts=texts)
-        return mark_fit_rows(annotations, self.hypotheses is None)
+        return mark_own_rows(annotations, self._fit_rows)
 
     def transform(self, X, texts=None):
         """Say of each text whether each hypothesis holds.
@@ -353,7 +349,7 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         check_again(self)
         _, rows, texts = self._check_rows(X, texts, reset=False)
         annotations = self._annotate(texts)
-        return mark_fit_rows(like_input(annotations, rows, self), False)
+        return mark_fit_rows(like_input(annotations, rows, self), self._fit_rows)
 
     def get_feature_names_out(self, input_features=None):
         """Names of the annotation columns: the hypotheses, made unique.
@@ -406,7 +402,7 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         client = None if self.llm is None else chat_model(self.llm)
         annotator = client if self.annotator_llm is None else chat_model(self.annotator_llm)
         for model in (client, annotator):
-            if hasattr(model, "check"):
+            if model is not None:
                 model.check()
         return client, annotator
 

@@ -9,12 +9,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._distinct_neurons import distinct_neurons
+from ._fit_rows import fit_rows, mark_fit_rows, mark_own_rows
 from ._forward_selection import forward_scores, mrmr_scores, target_columns
 from ._pairs import check_pair_target, mirrored
 from ._ranking import correlation_scores, lasso_scores, separation_scores
 from ._sklearn import Interval, StrOptions, fit_context
 from ._targets import check_target, targets_of
-from ._texts import has_pair_index, like_input, mark_fit_rows, refuse_texts
+from ._texts import has_pair_index, like_input, refuse_texts
 from ._warning import warn
 
 # Methods that choose neurons one after another, and so bring their own order.
@@ -253,6 +254,7 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
                 max_correlation=self.max_correlation,
             )
         self.selected_ = self._kept(order)
+        self._fit_rows = fit_rows(X)
         return self
 
     def fit_transform(self, X, y):
@@ -271,7 +273,7 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
         X_selected : DataFrame, ndarray or CSR of shape (n_samples, n_selected)
             A frame is marked as holding the rows that chose its columns.
         """
-        return mark_fit_rows(self.fit(X, y).transform(X), True)
+        return mark_own_rows(self.fit(X, y).transform(X), self._fit_rows)
 
     def transform(self, X):
         """Keep the columns of the selected neurons.
@@ -288,7 +290,8 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         activations = self._checked(X, reset=False)
-        return mark_fit_rows(like_input(activations[:, self.get_support()], X, self), False)
+        selected = like_input(activations[:, self.get_support()], X, self)
+        return mark_fit_rows(selected, self._fit_rows)
 
     def _checked(self, X, *, reset):
         step = "SparseAutoencoderTransformer"

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ._counts import counts, of_any_class
 from ._covariates import covariate_frame
 from ._cross_fitting import scores
+from ._fit_rows import rows_chose_hypotheses
 from ._hypothesis_table import correct, covariate_table, stack_classes, tabulate, warn_misleading
 from ._multinomial import fit_multinomial, joint_tests
 from ._pairs import check_pair_target, rows_are_pairs
@@ -24,7 +25,7 @@ from ._statistics import CORRECTIONS
 from ._tables import TablesMixin
 from ._targets import check_target, targets_of
 from ._texts import like_input
-from ._validation_rows import complete_rows, rows_chose_hypotheses
+from ._validation_rows import complete_rows
 
 
 class HypothesisValidator(TablesMixin, PredictionsMixin, SelectorMixin, BaseEstimator):
@@ -125,8 +126,8 @@ class HypothesisValidator(TablesMixin, PredictionsMixin, SelectorMixin, BaseEsti
         - n_rows, n_rows_dropped : rows used, and rows left out because of a NaN.
         - n_groups : number of groups; only where groups were given.
         - cov_type : how standard errors were estimated.
-        - in_sample : True where the rows are known to have chosen the hypotheses, False where
-          they are known not to have, None where it cannot be known.
+        - in_sample : True where rows are among those that chose the hypotheses, False where
+          none is, None where it cannot be known: from arrays, or rows without texts.
 
     result_ : statsmodels results
         Of the joint regression, for its summary and diagnostics. Its columns are the intercept,

@@ -1,6 +1,7 @@
 """LLMInterpreter keeps to the manners of a scikit-learn estimator."""
 
 import copy
+import json
 import pickle
 import warnings
 
@@ -18,7 +19,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from sklearn_hypsae import LLMInterpreter
-from sklearn_hypsae._texts import FIT_ROWS_ATTR
+from sklearn_hypsae._fit_rows import FIT_ROWS_ATTR, rows_chose_hypotheses
 from sklearn_hypsae.llm import OpenAIChat
 
 
@@ -161,9 +162,18 @@ def test_frames_come_back_as_frames_with_the_same_index(keyphrases, frame):
 
 
 def test_frames_tell_fit_rows_from_others(frame):
-    interpreter = LLMInterpreter()
-    assert interpreter.fit_transform(frame).attrs[FIT_ROWS_ATTR] is True
-    assert interpreter.transform(frame).attrs[FIT_ROWS_ATTR] is False
+    interpreter = LLMInterpreter().fit(frame)
+    with pytest.warns(UserWarning, match="nothing: the rows that test the hypotheses are rows"):
+        assert rows_chose_hypotheses(interpreter.fit_transform(frame))
+    with pytest.warns(UserWarning, match="nothing: the rows that test the hypotheses are rows"):
+        assert rows_chose_hypotheses(interpreter.transform(frame))
+    others = frame.rename(index="another {}".format)
+    mixed = interpreter.transform(pd.concat([frame.iloc[:3], others]))
+    with pytest.warns(UserWarning, match=f"nothing: 3 of {len(others) + 3} of the rows"):
+        assert rows_chose_hypotheses(mixed)
+    assert rows_chose_hypotheses(mixed.iloc[3:]) is False
+    assert rows_chose_hypotheses(mixed.iloc[3:].reset_index(drop=True)) is None
+    json.dumps(mixed.attrs)  # as to_parquet does
 
 
 def test_equal_wordings_get_columns_of_their_own(frame):
@@ -286,4 +296,4 @@ def test_texts_are_routed_through_a_pipeline(data):
 def test_the_frame_index_carries_texts_through_a_pipeline(frame):
     pipe = Pipeline([("same", FunctionTransformer()), ("interpret", LLMInterpreter())])
     found = pipe.fit_transform(frame)
-    assert found.index.equals(frame.index) and found.attrs[FIT_ROWS_ATTR] is True
+    assert found.index.equals(frame.index) and FIT_ROWS_ATTR in found.attrs

@@ -141,6 +141,8 @@ def test_batches_have_numbers_of_their_own(server):
     for wrong in ({"poll_seconds": -1}, {"batch_size": 0}):
         with pytest.raises(ValueError, match="OpenAIBatch got"):
             OpenAIBatch("test-model", server.url, **wrong).check()
+    with pytest.raises(ValueError, match="OpenAIBatch got max_concurrency, .*: leave it out"):
+        OpenAIBatch("test-model", server.url, max_concurrency=3).check()
 
 
 def test_numbers_of_numpy_are_numbers(frame, server):

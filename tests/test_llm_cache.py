@@ -237,14 +237,16 @@ def test_a_key_is_in_nothing_that_whole_runs_show_or_leave_behind(
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("SKLEARN_HYPSAE_CACHE", str(tmp_path / "caches"))
     caplog.set_level("DEBUG")
-    kind, own = (OpenAIBatch, {"poll_seconds": 0.01}) if way == "batch" else (OpenAIChat, {})
+    kind, own = OpenAIChat, {"max_outage": 0.5}
+    if way == "batch":
+        kind, own = OpenAIBatch, {"poll_seconds": 0.01}
     frame, said = planted_frame(), []
     with LLMServer(WordRule(CONCEPTS), key=KEY) as server:
         url = server.url
         if way == "through a proxy":
             monkeypatch.setenv("http_proxy", server.url.removesuffix("/v1"))
             url = "http://models.invalid/v1"
-        client = kind("test-model", url, max_outage=0.5, **own)
+        client = kind("test-model", url, **own)
         interpreter = LLMInterpreter(client, n_scoring_examples=4, verbose=True, random_state=0)
         pipe = Pipeline([("i", interpreter), ("v", HypothesisValidator())])
         pipe.fit(frame, np.arange(len(frame)) % 2)
@@ -300,3 +302,12 @@ def test_a_backend_of_ones_own_does_not_show_its_key():
             self.token, self.size = token, size
 
     assert repr(Backend(KEY)) == "Backend(token='…', size=3)"
+
+
+def test_a_new_cache_is_its_owners_alone_and_a_shared_one_stays_shared(tmp_path):
+    AnswerCache(tmp_path / "own").close()
+    assert (tmp_path / "own").stat().st_mode & 0o777 == 0o600
+    AnswerCache(tmp_path / "shared").close()
+    (tmp_path / "shared").chmod(0o660)
+    AnswerCache(tmp_path / "shared").close()
+    assert (tmp_path / "shared").stat().st_mode & 0o777 == 0o660

@@ -8,7 +8,8 @@ from llm_tools import CONCEPTS
 from sklearn.pipeline import Pipeline
 
 from sklearn_hypsae import HypothesisValidator, LLMInterpreter
-from sklearn_hypsae._texts import FIT_ROWS_ATTR, text_index
+from sklearn_hypsae._fit_rows import FIT_ROWS_ATTR
+from sklearn_hypsae._texts import text_index
 from sklearn_hypsae.llm import OpenAIChat
 
 

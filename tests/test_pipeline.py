@@ -116,6 +116,13 @@ def test_fitting_on_the_rows_that_discovered_is_said(fitted):
     assert fitted["validate"].metrics_["in_sample"] is True
 
 
+def test_testing_by_hand_on_the_rows_that_chose_is_told_apart(fitted, reviews):
+    annotations = fitted[:-1].transform(reviews.texts)
+    with pytest.warns(UserWarning, match="mean nothing"):
+        validator = HypothesisValidator().fit(annotations, reviews.y)
+    assert validator.metrics_["in_sample"] is True
+
+
 def test_testing_by_hand_on_held_out_rows_is_not_in_sample(fitted, reviews, test_texts, recwarn):
     annotations = fitted[:-1].transform(test_texts)
     validator = HypothesisValidator("classification").fit(annotations, reviews.y[450:])

@@ -94,6 +94,20 @@ def test_small_products_take_one_thread_and_leave_their_number_as_it_was():
         torch.set_num_threads(before)
 
 
+def test_blocks_of_one_thread_that_overlap_leave_the_number_as_it_was():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        first, second = threads_for(8, 8, 8), threads_for(8, 8, 8)
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        second.__exit__(None, None, None)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_column_of_vectors_is_the_table_they_make(rows):
     sae = make(n_epochs=2).fit(rows)
     expected = sae.transform(rows)

@@ -22,7 +22,8 @@ from sklearn.utils.estimator_checks import (
 )
 
 from sklearn_hypsae import NeuronSelector
-from sklearn_hypsae._texts import FIT_ROWS_ATTR, text_index
+from sklearn_hypsae._fit_rows import rows_chose_hypotheses
+from sklearn_hypsae._texts import text_index
 
 PEER = json.loads((Path(__file__).parent / "data" / "peer_selection.json").read_text())
 
@@ -167,8 +168,8 @@ def test_a_frame_keeps_its_texts_and_the_numbers_of_the_neurons(regression):
     fitted = selector.fit_transform(frame, y)
     assert fitted.index.equals(frame.index)
     assert fitted.columns.tolist() == [f"neuron_{i}" for i in sorted(selector.selected_)]
-    assert fitted.attrs[FIT_ROWS_ATTR] is True
-    assert selector.transform(frame).attrs[FIT_ROWS_ATTR] is False
+    with pytest.warns(UserWarning, match="mean nothing"):
+        assert rows_chose_hypotheses(fitted)
 
 
 def test_set_output_default_gives_arrays(regression):

@@ -27,7 +27,7 @@ from sklearn.utils.estimator_checks import (
 )
 
 from sklearn_hypsae import HypothesisValidator
-from sklearn_hypsae._texts import FIT_ROWS_ATTR, mark_fit_rows
+from sklearn_hypsae._fit_rows import FIT_ROWS_ATTR, mark_fit_rows
 
 PEER = json.loads((Path(__file__).parent / "data" / "peer_score_hypotheses.json").read_text())
 VALIDATORS = [

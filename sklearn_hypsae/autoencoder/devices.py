@@ -50,6 +50,14 @@ def resolve_device(device, caller):
     return device
 
 
+class _OneThread:
+    """How many blocks compute with one thread at the moment, and how many held before them."""
+
+    lock = threading.Lock()
+    n_inside = 0
+    before = None
+
+
 @contextmanager
 def threads_for(n_rows, n_features, n_neurons):
     """Use one thread inside the block where the products are small.
@@ -59,13 +67,21 @@ def threads_for(n_rows, n_features, n_neurons):
     n_rows, n_features, n_neurons : int
         Of the products of one step.
     """
-    before = torch.get_num_threads()
-    if n_rows * n_features * n_neurons < SMALL_PRODUCT:
+    if n_rows * n_features * n_neurons >= SMALL_PRODUCT:
+        yield
+        return
+    with _OneThread.lock:
+        if not _OneThread.n_inside:
+            _OneThread.before = torch.get_num_threads()
+        _OneThread.n_inside += 1
         torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        with _OneThread.lock:
+            _OneThread.n_inside -= 1
+            # In whatever order threads leave: each has a number of its own.
+            torch.set_num_threads(_OneThread.before)
 
 
 @contextmanager

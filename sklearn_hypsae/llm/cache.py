@@ -155,6 +155,9 @@ class AnswerCache:
 
     def _open(self):
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # A new file is its owner's alone; whoever shares one has opened it to others.
+        with contextlib.suppress(OSError):
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL, 0o600))
         for attempt in range(OPEN_ATTEMPTS):
             opened = _file_id(self.path)
             try:
@@ -180,7 +183,6 @@ class AnswerCache:
         # As bytes: text that is damaged must not end a query.
         connection.text_factory = bytes
         try:
-            os.chmod(self.path, 0o600)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
             (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()

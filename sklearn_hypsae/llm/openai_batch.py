@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import inspect
 import json
 import logging
 import os
@@ -117,6 +118,17 @@ class OpenAIBatch(OpenAIChat):
             "poll_seconds": (Real, 0, "a number of seconds, at least 0"),
             "batch_size": (Integral, 1, "a whole number, at least 1"),
         }
+
+    def check(self):
+        """Refuse what :meth:`OpenAIChat.check` does, and what has no meaning for batches."""
+        super().check()
+        defaults = inspect.signature(OpenAIChat).parameters
+        for name in ("max_concurrency", "max_outage"):
+            if getattr(self, name) != defaults[name].default:
+                raise ValueError(
+                    f"OpenAIBatch got {name}, which only OpenAIChat has: leave it out, a batch is "
+                    "worked off and waited for by the server."
+                )
 
     def complete(self, requests, monitor=None):
         """Answer each request; see :meth:`ChatModel.complete`.

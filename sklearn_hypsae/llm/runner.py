@@ -103,8 +103,7 @@ class Runner:
             len(answers),
         )
         for other in also if missing else ():
-            if hasattr(other, "reach"):
-                other.reach()
+            other.reach()
         progress = Progress(len(missing), description, self.verbose)
         started = time.monotonic()
         try:
@@ -212,8 +211,7 @@ class _Run(Monitor):
                 elif requests[i] not in self.outcomes:
                     # Kept before the rest is asked again, which may take a batch's whole day.
                     self.record(i, outcomes[i])
-            if hasattr(self.client, "forget"):
-                self.client.forget(asked)
+            self.client.forget(asked)
         return [
             outcomes.get(i) if i not in outcomes or self._settled(outcomes, i) else off_format()
             for i in range(len(requests))
