@@ -1,5 +1,7 @@
 """Counts of hypotheses, tests and rows."""
 
+from ._warning import warn
+
 
 def counts(table, rows, *, alpha, correction):
     """Count hypotheses and rows.
@@ -52,6 +54,20 @@ def of_any_class(column, n_hypotheses):
     holds : ndarray of bool of shape (n_hypotheses,)
     """
     return column.to_numpy().reshape(-1, n_hypotheses).any(axis=0)
+
+
+def warn_if_none(n_significant):
+    """Warn where ``transform`` has no column to give, which later steps would stumble over.
+
+    Parameters
+    ----------
+    n_significant : int
+    """
+    if not n_significant:
+        warn(
+            "No hypothesis is significant, so transform gives no columns: fit on more rows, or "
+            "with a larger alpha."
+        )
 
 
 def n_hypotheses(table):

@@ -6,6 +6,8 @@ import pandas as pd
 from ._texts import has_pair_index, texts_of
 
 CALLER = "HypothesisValidator"
+# More values than either are no categories: what a row has would say hardly more than which it is.
+FEW_VALUES, MOST_VALUES_PER_ROW = 20, 0.5
 
 
 def _count_words(texts):
@@ -60,7 +62,7 @@ def covariate_frame(covariates, X):
     if isinstance(covariates, list) and all(isinstance(name, str) for name in covariates):
         return _ready_made(covariates, X)
     n_samples = X.shape[0] if hasattr(X, "shape") else len(X)
-    frame = _as_frame(covariates)
+    frame = _as_frame(covariates).infer_objects()
     if len(frame) != n_samples:
         raise ValueError(
             f"{CALLER} got {n_samples} rows in X but {len(frame)} rows of covariates: pass one "
@@ -73,6 +75,7 @@ def covariate_frame(covariates, X):
             f"{CALLER} found missing values in the covariates of {missing.sum()} of {n_samples} "
             f"rows, first at position {rows}: fill them or drop those rows."
         )
+    frame = _with_decimals_as_numbers(frame)
     numbers = [column for column in frame if pd.api.types.is_numeric_dtype(frame[column])]
     categories = [column for column in frame if column not in numbers]
     if categories and has_pair_index(X):
@@ -80,16 +83,45 @@ def covariate_frame(covariates, X):
             f"{CALLER} got covariates of pairs that are not numbers ({', '.join(categories)}): "
             "pass differences, of the first text less the second."
         )
+    for column in categories:
+        _refuse_no_category(frame[column])
     frame = pd.get_dummies(frame, columns=categories, drop_first=True).astype(np.float64)
     if not np.isfinite(frame.to_numpy()).all():
         raise ValueError(f"{CALLER} found infinity in the covariates: replace or drop those rows.")
     return frame
 
 
+def _with_decimals_as_numbers(frame):
+    """Databases give them, and they are numbers to everyone but numpy."""
+    decimals = [
+        column
+        for column in frame
+        if pd.api.types.infer_dtype(frame[column], skipna=True) == "decimal"
+    ]
+    return frame.astype(dict.fromkeys(decimals, np.float64))
+
+
+def _refuse_no_category(column):
+    """Refuse what would become about as many indicators as there are rows."""
+    n_values = column.nunique()
+    if n_values > max(FEW_VALUES, MOST_VALUES_PER_ROW * len(column)) or column.dtype.kind in "mM":
+        kind = "dates" if column.dtype.kind in "mM" else f"{n_values} different values"
+        raise ValueError(
+            f"{CALLER} got the covariate {column.name!r} with {kind} in {len(column)} rows, which "
+            "would each become an indicator: pass a number, such as the year, or fewer categories."
+        )
+
+
 def _as_frame(covariates):
     if isinstance(covariates, pd.DataFrame):
         frame = covariates.reset_index(drop=True)
-        return frame.set_axis(frame.columns.astype(str), axis=1)
+        frame = frame.set_axis(frame.columns.astype(str), axis=1)
+        twice = frame.columns[frame.columns.duplicated()]
+        if len(twice):
+            raise ValueError(
+                f"{CALLER} got several covariates of the name {twice[0]!r}: rename or drop one."
+            )
+        return frame
     if isinstance(covariates, pd.Series):
         return covariates.reset_index(drop=True).to_frame(str(covariates.name or "covariate"))
     values = np.asarray(covariates)

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.base import clone
 
 from ._held_out import check_covariates, take_covariates
-from ._pairs import check_pair_target
+from ._pairs import check_pair_target, warn_if_one_sided
 from ._pipeline_parts import check_rows, cut, take, texts_beside
 from ._probe import probe_signal
 from ._splitting import linked_rows, split_units
@@ -20,12 +20,17 @@ from ._targets import (
     check_weights,
 )
 from ._texts import holds_pairs, row_keys
+from ._warning import warn
 from .embedding import EmbeddingTransformer
 from .validation import HypothesisValidator
 
 CALLER = "HypothesisGenerator"
 # Two rows of each class on either side of the split.
 N_IN_CLASS = 4
+# Of the share of rows held out, against what was asked for.
+LARGEST_MISS = 0.1
+# A larger share of rows that are not independent makes p-values too small to pass over.
+MOST_LINKED = 0.05
 
 
 class Rows(NamedTuple):
@@ -110,8 +115,10 @@ def checked_rows(X, y, pipeline, *, groups, covariates, sample_weight=None):
     target = check_target_of(y, X, pipeline)
     groups = check_groups(groups, n_samples=len(X), caller=CALLER)
     covariates = check_covariates(covariates, X)
-    if row_keys(X).ndim == 1:  # of pairs, the winner may always come first
+    if row_keys(X).ndim == 1:
         check_class_sizes(target, n_needed=N_IN_CLASS, caller=CALLER)
+    else:
+        warn_if_one_sided(target, CALLER)
     sample_weight = check_weights(sample_weight, n_samples=len(X), caller=CALLER)
     return Rows(X, np.asarray(y).ravel(), target, groups, covariates, sample_weight)
 
@@ -160,7 +167,36 @@ def split_rows(rows, validation_size, rng):
     )
     refuse_one_group(rows, split[1], "a larger validation_size")
     refuse_weightless(rows.take(split[1]))
+    _warn_if_lopsided(split, validation_size)
     return split
+
+
+def _warn_if_lopsided(split, validation_size):
+    n_samples, n_held_out = sum(map(len, split)), len(split[1])
+    asked = validation_size if validation_size < 1 else validation_size / n_samples
+    if abs(n_held_out / n_samples - asked) > LARGEST_MISS:
+        warn(
+            f"{n_held_out} of {n_samples} rows are held out, not a share of {asked:.2g}, because "
+            "many rows hang together by equal texts or groups: drop texts that many rows have."
+        )
+
+
+def warn_dependent(rows):
+    """Warn of rows that stay together for a reason which the test does not know.
+
+    Parameters
+    ----------
+    rows : Rows
+    """
+    units = rows.units if rows.groups is None else np.arange(len(rows.y))
+    n_linked = int((np.bincount(units)[units] > 1).sum())
+    if n_linked > MOST_LINKED * len(units):
+        shared = "pairs share a text" if rows.are_pairs else "rows share their text"
+        mend = "the experiment of a pair" if rows.are_pairs else "the text"
+        warn(
+            f"{n_linked} of {len(units)} {shared} with another, and are tested as if independent, "
+            f"which makes p-values too small: pass groups=, such as {mend}."
+        )
 
 
 def refuse_one_group(rows, validation, mend):

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 
 from ._permutation import misleads_t_test, permutation_pvalues
 from ._regression import robust_units
+from ._score_tests import few_events, simulated_pvalues
 from ._statistics import correct_pvalues, presence, separation
 from ._warning import warn
 
@@ -12,6 +14,8 @@ MIN_ROWS = 20
 # "Few" clusters range from less than 20 to less than 50 (Cameron and Miller 2015, A
 # practitioner's guide to cluster-robust inference, Journal of Human Resources 50(2)).
 FEW_UNITS = 50
+# Of p-values that an interval is made from: one of 1 says that it has no end.
+LARGEST_IMPLIED = 0.99
 MISLEADS = "p-value likely too small"
 
 
@@ -76,6 +80,7 @@ def _tabulate_annotated(predictor, rows, names, *, cov_type, n_permutations, ran
             predictor, rows, is_tested, cov_type, n_permutations, random_state
         )
         joint.loc[chosen, "permutation_pval"] = pvalues
+        _let_intervals_agree(joint)
     else:
         misled = _misled(predictor, rows, present, is_tested, cov_type)
     names = pd.Series(names, dtype=object, name="hypothesis")
@@ -86,6 +91,30 @@ def _tabulate_annotated(predictor, rows, names, *, cov_type, n_permutations, ran
     for j in misled:
         table.loc[j, "note"] = ", ".join(filter(None, [table.loc[j, "note"], MISLEADS]))
     return table
+
+
+def _let_intervals_agree(joint):
+    """Give intervals of a width that the p-value that decides implies, where theirs is another.
+
+    That is Altman and Bland (2011), "How to obtain the confidence interval from a P value", BMJ
+    343: d2090. An interval is made wider where permutations find a larger p-value, and either
+    where it would say the opposite about zero, as after a penalised fit, whose p-value is that of
+    a score test.
+
+    Parameters
+    ----------
+    joint : DataFrame
+        Changed in place.
+    """
+    coef, usual = joint["regression_coef"], joint["regression_pval"]
+    low, high = joint["regression_coef_low"], joint["regression_coef_high"]
+    decides = joint["permutation_pval"].fillna(usual)
+    implied = coef.abs() * norm.isf(0.025) / norm.isf(decides.clip(upper=LARGEST_IMPLIED) / 2)
+    is_larger = (decides > usual) & (implied > (high - low) / 2)
+    contradicts = (decides < 0.05) != ((low > 0) | (high < 0))
+    changed = usual.notna() & low.notna() & (is_larger | contradicts)
+    joint.loc[changed, "regression_coef_low"] = (coef - implied)[changed]
+    joint.loc[changed, "regression_coef_high"] = (coef + implied)[changed]
 
 
 def correct(table, *, method, alpha):
@@ -177,6 +206,30 @@ def warn_misleading(table):
         )
 
 
+def warn_of_floor(table, *, alpha, n_permutations):
+    """Warn where no number of permutations so small can make a hypothesis significant.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With the columns that :func:`correct` adds.
+
+    alpha : float
+
+    n_permutations : int
+    """
+    least = 1 / (n_permutations + 1)
+    is_lowest = table["permutation_pval"] <= least * (1 + 1e-9)
+    n_stopped = int((is_lowest & ~table["significant"]).sum())
+    if n_stopped:
+        n_needed = int(np.ceil(2 * len(table) / alpha))
+        warn(
+            f"{n_stopped} hypotheses have the smallest p-value that n_permutations="
+            f"{n_permutations} allows, {least:.2g}, which is not enough after the correction for "
+            f"{len(table)} tests: set n_permutations={n_needed}."
+        )
+
+
 def covariate_table(predictor, rows):
     """Build the table of the coefficients of covariates.
 
@@ -226,24 +279,47 @@ def _permute(predictor, rows, is_tested, cov_type, n_permutations, random_state)
     """Choose the hypotheses whose ordinary p-value cannot be relied on, and permute for them.
 
     With robust errors all of them: they are too small for a concept in few rows or groups.
-    Without, a logistic regression's p-values are, if anything, too large for a rare concept.
+    Without, those whose estimate is not about normal, or whose errors have another variance.
     """
     units = robust_units(cov_type, rows.groups, len(rows.y))
     positions = _positions(predictor, rows, is_tested)
-    if units is None:
-        positions = _misled_by_t_test(predictor, rows, positions)
     if not len(positions):
         return [], []
-    pvalues = permutation_pvalues(
-        rows.design[:, predictor.kept],
-        _numbers(rows, predictor),
-        intercept=not rows.pairs,
-        columns=positions,
-        n_permutations=n_permutations,
-        random_state=random_state,
-        groups=units,
-        sample_weight=rows.sample_weight,
-    )
+    if units is not None:
+        kinds = [(positions, units)]
+    elif predictor.classification:
+        positions = _of_few_events(predictor, rows, positions)
+        pvalues = simulated_pvalues(
+            rows.design[:, predictor.kept],
+            rows.y,
+            columns=positions,
+            n_draws=n_permutations,
+            random_state=random_state,
+            intercept=not rows.pairs,
+        )
+        return predictor.kept[positions] - rows.covariates.shape[1], pvalues
+    else:
+        skewed, uneven = _misled_by_t_test(predictor, rows, positions)
+        # Rows of their own as groups: the statistic then has robust errors.
+        kinds = [(skewed, None), (uneven, np.arange(len(rows.y)))]
+    expected = predictor.predict(rows.design) if predictor.classification else None
+    pvalues = [
+        permutation_pvalues(
+            rows.design[:, predictor.kept],
+            rows.y,
+            intercept=not rows.pairs,
+            columns=columns,
+            n_permutations=n_permutations,
+            random_state=random_state,
+            groups=groups,
+            sample_weight=rows.sample_weight,
+            expected=expected,
+        )
+        for columns, groups in kinds
+        if len(columns)
+    ]
+    positions = np.concatenate([columns for columns, _ in kinds])
+    pvalues = np.concatenate(pvalues) if pvalues else np.empty(0)
     return predictor.kept[positions] - rows.covariates.shape[1], pvalues
 
 
@@ -252,26 +328,37 @@ def _positions(predictor, rows, is_tested):
     return np.searchsorted(predictor.kept, rows.covariates.shape[1] + np.flatnonzero(is_tested))
 
 
-def _misled_by_t_test(predictor, rows, positions):
-    if predictor.classification or not len(positions):
+def _of_few_events(predictor, rows, positions):
+    """Among columns of the regression, those that meet a class in too few rows."""
+    if rows.pairs:  # of which either text may win
         return positions[:0]
-    misled = misleads_t_test(
+    columns = rows.design[:, predictor.kept[positions]]
+    return positions[few_events(columns != 0, rows.y)]
+
+
+def _misled_by_t_test(predictor, rows, positions):
+    """Among columns of the regression, those far from normal, and those of uneven variance."""
+    skewed, uneven = misleads_t_test(
         rows.design[:, predictor.kept],
         rows.y,
         intercept=not rows.pairs,
         sample_weight=rows.sample_weight,
     )
-    return positions[misled[positions]]
+    return positions[(skewed & ~uneven)[positions]], positions[uneven[positions]]
 
 
 def _misled(predictor, rows, present, is_tested, cov_type):
     """Find the hypotheses whose p-value should not be relied on, where none is permuted."""
     units = robust_units(cov_type, rows.groups, len(rows.y))
+    if units is None:
+        positions = _positions(predictor, rows, is_tested)
+        if predictor.classification:
+            positions = _of_few_events(predictor, rows, positions)
+        else:
+            positions = np.concatenate(_misled_by_t_test(predictor, rows, positions))
+        return predictor.kept[positions] - rows.covariates.shape[1]
     if predictor.regression.is_penalised:  # score tests
         return []
-    if units is None:
-        positions = _misled_by_t_test(predictor, rows, _positions(predictor, rows, is_tested))
-        return predictor.kept[positions] - rows.covariates.shape[1]
     n_units = [
         [len(np.unique(units[side])) for side in (column != 0, column == 0)] for column in present.T
     ]

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import re
 from numbers import Real
 
 import numpy as np
@@ -10,6 +11,7 @@ import scipy.sparse as sp
 
 from ._fidelity import METRICS, fidelity
 from ._keyphrases import (
+    QUOTED,
     all_forms,
     hypothesis_to_phrases,
     learn_keyphrases,
@@ -26,6 +28,10 @@ from .llm.describing import describe
 from .llm.prompts import check_prompt
 
 FIT_ROWS, UNSEEN = "fit rows", "unseen"
+# What a search for any of the phrases cannot heed, once the phrases are replaced by "".
+LOGIC = re.compile(
+    r'\b(not|no|never|without|neither|nor)\b|(\w+n[\'’]t)\b|""\W*(and)\W*""', re.IGNORECASE
+)
 
 
 def interpretation_table(rows, metrics=METRICS, names=None, merge=False):
@@ -166,9 +172,23 @@ def own_rows(statements, *, has_model):
             f"(from 0; {len(unquoted)} in all) quotes none: quote phrases, or give an llm."
         )
     if not has_model:
+        _refuse_logic(statements)
         # Refuses phrases without a word, such as "!!!", which nothing can match.
         match_phrases([""], [hypothesis_to_phrases(s) for s in statements])
     return [_row(None, s, [s], {"n_scored": 0}, None) for s in statements]
+
+
+def _refuse_logic(statements):
+    """Refuse statements that say more than that one of their phrases occurs."""
+    for i, statement in enumerate(statements):
+        said = LOGIC.search(QUOTED.sub('""', statement))
+        if said:
+            word = next(filter(None, said.groups()))
+            raise ValueError(
+                "Without a language model a statement holds where any of the phrases that it "
+                f"quotes occurs, and number {i} of hypotheses (from 0) says {word!r}: "
+                "leave that out, or give an llm."
+            )
 
 
 def holds_texts(X):

@@ -14,6 +14,9 @@ import scipy.sparse as sp
 from ._phrases import find_phrases, list_phrases, says_something
 from ._word_forms import base_forms, written_out
 
+# Straight or curly double quotes around a phrase.
+QUOTED = re.compile(r'"((?:[^"\\]|\\.)+)"|\u201c([^\u201c\u201d]+)\u201d', re.DOTALL)
+
 
 def learn_keyphrases(
     texts,
@@ -197,9 +200,7 @@ def hypothesis_to_phrases(hypothesis):
     >>> hypothesis_to_phrases('asks for a "refund" or the "money back"')
     ['refund', 'money back']
     """
-    quoted = re.findall(
-        r'"((?:[^"\\]|\\.)+)"|\u201c([^\u201c\u201d]+)\u201d', hypothesis, re.DOTALL
-    )
+    quoted = QUOTED.findall(hypothesis)
     return [re.sub(r'\\(["\\])', r"\1", straight) or curly for straight, curly in quoted]
 
 

@@ -7,7 +7,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from ._asking_splits import annotate_ideas, mean_prediction, score_mean_prediction
-from ._counts import n_hypotheses
+from ._counts import n_hypotheses, warn_if_none
 from ._discovery_run import check_target_of
 from ._fit_rows import mark_fit_rows, seen_rows
 from ._held_out import check_covariates
@@ -217,6 +217,7 @@ class NewRowsMixin:
         if hasattr(self, "splits_"):
             X = check_rows(X, self._any_pipeline())
             significant = np.flatnonzero(self.hypotheses_["significant"])
+            warn_if_none(len(significant))
             kept = self._annotations_of_ideas(X, significant)
         else:
             kept = self._validator.transform(self._annotations(X))

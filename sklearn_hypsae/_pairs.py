@@ -12,6 +12,7 @@ import scipy.sparse as sp
 
 from ._targets import Target, checked_values
 from ._texts import has_pair_index
+from ._warning import warn
 
 
 def rows_are_pairs(X, annotations):
@@ -92,6 +93,23 @@ def check_pair_target(y, *, task="auto", n_samples=None, caller):
             'task="regression" for numbers that say by how much.'
         )
     return Target((y == labels[1]).astype(np.float64), task, labels)
+
+
+def warn_if_one_sided(target, caller):
+    """Warn where numbers put the same text of every pair ahead, as ratings of one text do.
+
+    Parameters
+    ----------
+    target : Target
+
+    caller : str
+    """
+    if target.task == "regression" and not (target.values.min() < 0 < target.values.max()):
+        warn(
+            f"{caller} takes the two columns of X for pairs of texts, of which y puts the same "
+            "one ahead in every pair: if the columns are parts of one text, such as title and "
+            "body, pass them joined as one column."
+        )
 
 
 def _labels(values):

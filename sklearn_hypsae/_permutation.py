@@ -6,7 +6,7 @@ groups: on noise, small p-values then come far too often.
 """
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from ._regression import is_perfect
 
@@ -14,18 +14,23 @@ from ._regression import is_perfect
 # times as often as it should (benchmarks/noise_calibration.py); far above, several times.
 MAX_SKEWNESS = 0.25
 MAX_KURTOSIS = 0.25
+# Of the robust variance of a coefficient over the usual one, and in standard deviations of what
+# it would be by chance. A smaller variance errs to the safe side.
+LARGEST_EXCESS, N_DEVIATIONS = 0.25, 2
 # Coefficients with a p-value above this after the first permutations need no more of them.
 N_FIRST = 999
+SMALLEST_PROBABILITY = 1e-6
 CLEARLY_LARGE = 0.1
 VALUES_PER_CHUNK = 1_000_000
 
 
 def misleads_t_test(A, y, *, intercept=True, sample_weight=None):
-    """Find the coefficients whose estimates are too far from normal for a t-test.
+    """Find the coefficients that a t-test of a least-squares fit misleads about.
 
     A coefficient is a weighted sum of the errors, where the weights are the part of its column
     that no other column explains: its skewness and excess kurtosis follow from those of the
-    residuals.
+    residuals. Its variance follows from theirs too, and the t-test takes that for the same in
+    all rows, which it is not where a concept goes with more, or less, spread.
 
     Parameters
     ----------
@@ -41,7 +46,12 @@ def misleads_t_test(A, y, *, intercept=True, sample_weight=None):
 
     Returns
     -------
-    misled : ndarray of bool of shape (n_columns,)
+    skewed : ndarray of bool of shape (n_columns,)
+        Estimates too far from normal.
+
+    uneven : ndarray of bool of shape (n_columns,)
+        Estimates of a larger variance than that of rows alike (HC0 of White 1980, Econometrica
+        48(4), over the usual one).
 
     Examples
     --------
@@ -49,23 +59,34 @@ def misleads_t_test(A, y, *, intercept=True, sample_weight=None):
     >>> from sklearn_hypsae._permutation import misleads_t_test
     >>> rng = np.random.default_rng(0)
     >>> rare_and_common = np.arange(800)[:, None] % [40, 2] == 0
-    >>> misleads_t_test(rare_and_common, rng.lognormal(size=800))
+    >>> misleads_t_test(rare_and_common, rng.lognormal(size=800))[0]
     array([ True, False])
-    >>> misleads_t_test(rare_and_common, rng.normal(size=800))
+    >>> y = rng.normal(size=800)
+    >>> misleads_t_test(rare_and_common, y)
+    (array([False, False]), array([False, False]))
+    >>> misleads_t_test(rare_and_common, y * (1 + rare_and_common[:, 1]))[1]
     array([False, False])
+    >>> misleads_t_test(rare_and_common, y * (1 + rare_and_common[:, 0]))[1]
+    array([ True, False])
     """
     root = _root(sample_weight, y)
     basis, weights = _basis_and_weights(A, root, intercept)
     errors = _residuals(basis, y, root)
     if is_perfect(errors, y, intercept=intercept):
-        return np.zeros(A.shape[1], dtype=bool)
+        return np.zeros((2, A.shape[1]), dtype=bool)
+    weights /= np.linalg.norm(weights, axis=0)
+    scaled = root * errors
+    scaled = scaled**2 / np.mean(scaled**2)
+    excess = (weights**2).T @ scaled - 1
+    chance = np.sqrt(np.var(scaled) * np.sum(weights**4, axis=0))
+    uneven = (excess > LARGEST_EXCESS) & (excess > N_DEVIATIONS * chance)
     errors = errors if intercept else np.concatenate([errors, -errors])
     weights = root[:, None] * weights
     weights /= np.linalg.norm(weights, axis=0)
     # Weights have unit length, so their power sums are the standardised ones.
     skewness = np.abs(stats.skew(errors) * np.sum(weights**3, axis=0))
     kurtosis = stats.kurtosis(errors) * np.sum(weights**4, axis=0)
-    return (skewness > MAX_SKEWNESS) | (kurtosis > MAX_KURTOSIS)
+    return (skewness > MAX_SKEWNESS) | (kurtosis > MAX_KURTOSIS), uneven
 
 
 def permutation_pvalues(
@@ -78,14 +99,18 @@ def permutation_pvalues(
     columns=None,
     intercept=True,
     sample_weight=None,
+    expected=None,
 ):
-    """Test each coefficient of a least-squares fit against fits to permuted residuals.
+    """Test each coefficient of a regression against fits to permuted residuals.
 
     Without groups, residuals are permuted over all rows and compared by t². With groups, the
     means of the groups are permuted over the groups, what remains within each group, and the
-    comparison is by the cluster-robust t². For y in {0, 1} this tests the same hypothesis, that
-    y does not depend on the column given the others. Without an intercept the signs of the
-    residuals are drawn anew, by group where there are any.
+    comparison is by the cluster-robust t². Without an intercept the signs of the residuals are
+    drawn anew, by group where there are any.
+
+    A logistic regression is the least-squares fit that its last step came from: to the linear
+    predictor plus (y - p) / (p (1 - p)), with weights p (1 - p). What is permuted are Pearson
+    residuals, which all have variance 1.
 
     Parameters
     ----------
@@ -112,6 +137,9 @@ def permutation_pvalues(
         Weights stay with their rows; the residuals that are permuted are not weighted, the fits
         to them are.
 
+    expected : ndarray of shape (n_samples,), default=None
+        Fitted probabilities of a logistic regression; y is 0 and 1 then. None: least squares.
+
     Returns
     -------
     pvalues : ndarray of shape (n_tested,)
@@ -127,11 +155,14 @@ def permutation_pvalues(
     DiCiccio and Romano (2017), Robust permutation tests for correlation and regression
     coefficients, JASA 112(519), for the studentised statistic.
     """
-    root = _root(sample_weight, y)
+    root, deviation = _root(sample_weight, y), np.ones(len(y))
+    if expected is not None:
+        y, deviation = _working_response(y, expected)
+        root = root * deviation
     basis, weights = _basis_and_weights(A, root, intercept)
     weights = weights if columns is None else weights[:, columns]
     n_columns = weights.shape[1]
-    errors = _residuals(basis, y, root)
+    errors = deviation * _residuals(basis, y, root)
     if n_columns == 0 or is_perfect(errors, y, intercept=intercept):
         return np.full(n_columns, np.nan)
     if groups is None:
@@ -139,10 +170,11 @@ def permutation_pvalues(
     else:
         order = np.argsort(groups, kind="stable")
         starts = np.searchsorted(groups[order], np.arange(groups.max() + 1))
-    basis, weights, errors, root = basis[order], weights[order], errors[order], root[order]
+    basis, weights, errors = basis[order], weights[order], errors[order]
+    target, root = (root * y)[order], (root / deviation)[order]
     make_permuter = _permuter if intercept else _sign_flipper
     permute = make_permuter(errors, starts, random_state)
-    observed = _squared_t(basis, weights, (root * y[order])[None], starts)[0]
+    observed = _squared_t(basis, weights, target[None], starts)[0]
     reached, done = np.zeros(n_columns, dtype=int), np.zeros(n_columns, dtype=int)
     open_columns = np.arange(n_columns)
     for n_more in (min(N_FIRST, n_permutations), max(0, n_permutations - N_FIRST)):
@@ -156,6 +188,13 @@ def permutation_pvalues(
         if not len(open_columns):
             break
     return (reached + 1) / (done + 1)
+
+
+def _working_response(y, expected):
+    """Give what the last step of a logistic regression was fitted to, and deviations of y."""
+    expected = np.clip(expected, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
+    variance = expected * (1 - expected)
+    return special.logit(expected) + (y - expected) / variance, np.sqrt(variance)
 
 
 def _root(sample_weight, y):

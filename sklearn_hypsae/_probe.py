@@ -106,9 +106,12 @@ def _fitted_probe(embeddings, y, task, pairs):
     n_folds = int(min(5, n_in_class.min()))
     probe = LogisticRegression(max_iter=1000, fit_intercept=not pairs)
     if n_folds >= 2:
-        folds = GroupKFold(n_folds) if pairs else n_folds
+        folds = n_folds
+        if pairs:
+            # Made beforehand: what takes groups depends on scikit-learn's metadata routing.
+            groups = np.tile(np.arange(n_samples), 2)
+            folds = list(GroupKFold(n_folds).split(embeddings, y, groups))
         search = GridSearchCV(probe, {"C": INVERSE_PENALTIES}, scoring="roc_auc_ovr", cv=folds)
-        groups = np.tile(np.arange(n_samples), 2) if pairs else None
-        probe = search.fit(embeddings, y, groups=groups).best_estimator_
+        probe = search.fit(embeddings, y).best_estimator_
     probe = probe.fit(embeddings, y)
     return probe.predict_proba if len(n_in_class) > 2 else probe.decision_function

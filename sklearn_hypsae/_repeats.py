@@ -170,6 +170,10 @@ def _combined(found, deciding, n_splits):
     """Give one idea's row of the table, but for the wording."""
     numbers = found.select_dtypes("number").drop(columns="split").median().to_dict()
     numbers["n_present"] = int(numbers["n_present"])
+    if "odds_ratio" in numbers:
+        # The median of an even number of them would be another coefficient's.
+        with np.errstate(over="ignore"):
+            numbers["odds_ratio"] = float(np.exp(numbers["regression_coef"]))
     for name in (*P_VALUES, "corrected_pval"):
         numbers[name] = twice_the_median(found[name], n_splits)
     permuted = found["permutation_pval"].notna().any()

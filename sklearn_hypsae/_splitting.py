@@ -197,8 +197,10 @@ def _refuse_one_sided(y, is_validation):
         for side in (~is_validation, is_validation)
     ]
     if np.min(counts) < 2:
+        share = min(is_validation.mean(), 1 - is_validation.mean())
         raise ValueError(
-            f"The rarer class of y has {np.bincount(y.astype(int)).min()} rows, too few to "
-            "discover on some and test on others (two are needed on either side): pass more rows "
-            "of it, or another validation_size."
+            f"The rarest class of y has {np.bincount(y.astype(int)).min()} rows, too few to "
+            f"discover on some and test on others: two are needed on either side, that is about "
+            f"{int(np.ceil(2 / share))} in all at this validation_size; pass more rows of it, "
+            "leave it out, or set another validation_size."
         )

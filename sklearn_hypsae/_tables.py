@@ -1,5 +1,7 @@
 """The hypothesis table for readers: Markdown, LaTeX, and a sentence a hypothesis."""
 
+from numbers import Integral
+
 import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
@@ -122,7 +124,7 @@ class TablesMixin:
         """
         check_is_fitted(self)
         table = self.hypotheses_
-        digits = _decimals(table) if digits is None else digits
+        digits = _checked_digits(digits, table)
         classes = getattr(self, "classes_", None)
         others = ["hypotheses"] if n_hypotheses(table) > 1 else []
         others += ["covariates"] if len(getattr(self, "covariates_", ())) else []
@@ -141,7 +143,7 @@ class TablesMixin:
     def _reader_cells(self, digits, only_significant):
         check_is_fitted(self)
         table = self.hypotheses_
-        digits = _decimals(table) if digits is None else digits
+        digits = _checked_digits(digits, table)
         if only_significant:
             table = table[table["significant"]]
         has_classes = "odds_ratio" in table
@@ -167,6 +169,14 @@ class TablesMixin:
         if "class" in table:
             cells.insert(0, "Class", table["class"].astype(str))
         return cells
+
+
+def _checked_digits(digits, table):
+    if digits is None:
+        return _decimals(table)
+    if not isinstance(digits, Integral) or digits < 0:
+        raise ValueError(f"digits has to be a whole number, at least 0, or None, got {digits!r}.")
+    return digits
 
 
 def _decimals(table):

@@ -1,6 +1,7 @@
 """What kind of target y is, and y as numbers."""
 
 import numbers
+from decimal import Decimal
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,9 @@ from sklearn.utils import column_or_1d
 
 # Of which fourth powers, summed over many rows, still are numbers.
 LARGEST = 1e60
+# Labels that hardly come again are no classes.
+MOST_CLASSES_PER_ROW = 0.5
+LONGEST_LABEL = 40
 
 
 class Target(NamedTuple):
@@ -76,11 +80,13 @@ def check_target(y, *, task="auto", n_samples=None, caller, max_classes=2):
     >>> check_target([1, 2, 5, 4], caller="Example").task
     'regression'
     """
+    is_nominal = _is_nominal(y)
     y = checked_values(y, n_samples=n_samples, caller=caller)
     classes, codes = np.unique(y, return_inverse=True)
     numeric = y.dtype.kind in "biuf"
     if task == "auto":
-        task = "classification" if len(classes) == 2 or not numeric else "regression"
+        is_classes = len(classes) == 2 or not numeric or is_nominal
+        task = "classification" if is_classes else "regression"
     if len(classes) < 2:
         raise ValueError(
             f"{caller} cannot learn from a constant target: y has one class or value only "
@@ -95,6 +101,12 @@ def check_target(y, *, task="auto", n_samples=None, caller, max_classes=2):
             'task="classification".'
         )
     return Target(y.astype(np.float64), task, None)
+
+
+def _is_nominal(y):
+    """Whether y was declared to be categories without an order, whatever they are called."""
+    dtype = getattr(y, "dtype", None)
+    return isinstance(dtype, pd.CategoricalDtype) and not dtype.ordered
 
 
 def checked_values(y, *, n_samples, caller):
@@ -180,13 +192,24 @@ def check_class_sizes(target, *, n_needed, caller):
     if target.classes is None:
         return
     sizes = np.bincount(target.values.astype(int), minlength=len(target.classes))
+    if len(sizes) > MOST_CLASSES_PER_ROW * sizes.sum():
+        raise ValueError(
+            f"{caller} takes y for labels, but its {sizes.sum()} rows have {len(sizes)} different "
+            "ones: pass numbers as numbers (pd.to_numeric), dates as the number that matters, or "
+            "labels that come again."
+        )
     if sizes.min() < n_needed:
-        rarest = np.asarray(target.classes[sizes.argmin()]).item()
+        rarest = _short(np.asarray(target.classes[sizes.argmin()]).item())
         raise ValueError(
             f"{caller} needs {n_needed} rows of every class, to discover on some and test on "
-            f"others, but class {rarest!r} of y has {sizes.min()}: pass more rows of it, or leave "
+            f"others, but class {rarest} of y has {sizes.min()}: pass more rows of it, or leave "
             "it out."
         )
+
+
+def _short(label):
+    shown = repr(label)
+    return shown if len(shown) <= LONGEST_LABEL else f"{shown[:LONGEST_LABEL]}…"
 
 
 def check_groups(groups, *, n_samples, caller):
@@ -215,6 +238,13 @@ def check_groups(groups, *, n_samples, caller):
     """
     if groups is None:
         return None
+    if isinstance(groups, str):
+        raise ValueError(
+            f"{caller} got a string as groups, not one group a row: pass the column itself, "
+            f"df[{groups!r}]."
+        )
+    if isinstance(groups, pd.DataFrame) and groups.shape[1] == 1:
+        groups = groups.iloc[:, 0]
     groups = pd.Series(list(groups), dtype=object)
     if len(groups) != n_samples:
         raise ValueError(
@@ -308,8 +338,10 @@ def _narrowed(values):
     if values.dtype != object or values.size == 0:
         return values
     flat = values.ravel()
-    if all(isinstance(v, numbers.Real) and v is not pd.NA for v in flat):
-        return np.asarray(values.tolist())
+    if all(isinstance(v, numbers.Real | Decimal) and v is not pd.NA for v in flat):
+        # Decimals, which databases give, are numbers to everyone but numpy.
+        flat = [float(v) if isinstance(v, Decimal) else v for v in flat]
+        return np.asarray(flat).reshape(values.shape)
     return values
 
 

@@ -6,16 +6,17 @@ import sys
 import warnings
 from pathlib import Path
 
+import joblib
 import sklearn
 
 _INSIDE = (
-    *(f"{Path(place).parent}{os.sep}" for place in (__file__, sklearn.__file__)),
+    *(f"{Path(place).parent}{os.sep}" for place in (__file__, sklearn.__file__, joblib.__file__)),
     contextlib.__file__,
 )
 
 
 def warn(message, category=UserWarning):
-    """Warn of the innermost call that is neither in this package nor in scikit-learn.
+    """Warn of the innermost call that is in neither this package nor scikit-learn or joblib.
 
     Parameters
     ----------

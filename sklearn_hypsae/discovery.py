@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state, get_tags
 
-from ._discovery_run import checked_rows, discover, seeded_pipeline, split_rows
+from ._discovery_run import checked_rows, discover, seeded_pipeline, split_rows, warn_dependent
 from ._fit_rows import mark_fit_rows, text_fingerprints
 from ._held_out import share_of_ceiling
 from ._new_rows import NewRowsMixin
@@ -232,6 +232,7 @@ class HypothesisGenerator(NewRowsMixin, TablesMixin, TransformerMixin, BaseEstim
         if self._pairs:
             settle_pairs(pipeline)
         check_several(pipeline, n_repeats=self.n_repeats, cv=self.cv)
+        warn_dependent(rows)
         self._forget()
         if self.n_repeats > 1 or self.cv is not None:
             vars(self).update(fit_splits(self, rows, rng))

@@ -3,6 +3,7 @@
 from numbers import Integral, Real
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.feature_selection import SelectorMixin
 from sklearn.utils import check_random_state
@@ -296,9 +297,14 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
     def _checked(self, X, *, reset):
         step = "SparseAutoencoderTransformer"
         refuse_texts(X, caller=type(self).__name__, expected="activations", step=step)
-        return validate_data(
+        activations = validate_data(
             self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=reset
         )
+        if issparse(activations) and not activations.has_canonical_format:
+            # Entries that stand for one number together are one, or squares come out wrong.
+            activations = activations.copy()
+            activations.sum_duplicates()
+        return activations
 
     def _both_ways_round(self, activations, y):
         """Give every pair of texts in either order, so that nothing depends on the order."""

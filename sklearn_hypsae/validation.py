@@ -10,11 +10,18 @@ from sklearn.feature_selection import SelectorMixin
 from sklearn.utils import ClassifierTags, RegressorTags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._counts import counts, of_any_class
+from ._counts import counts, of_any_class, warn_if_none
 from ._covariates import covariate_frame
 from ._cross_fitting import scores
 from ._fit_rows import rows_chose_hypotheses
-from ._hypothesis_table import correct, covariate_table, stack_classes, tabulate, warn_misleading
+from ._hypothesis_table import (
+    correct,
+    covariate_table,
+    stack_classes,
+    tabulate,
+    warn_misleading,
+    warn_of_floor,
+)
 from ._multinomial import fit_multinomial, joint_tests
 from ._pairs import check_pair_target, rows_are_pairs
 from ._predictions import PredictionsMixin
@@ -24,7 +31,7 @@ from ._sklearn import Interval, StrOptions, fit_context
 from ._statistics import CORRECTIONS
 from ._tables import TablesMixin
 from ._targets import check_target, targets_of
-from ._texts import like_input
+from ._texts import like_input, refuse_texts
 from ._validation_rows import complete_rows
 
 
@@ -131,8 +138,8 @@ class HypothesisValidator(TablesMixin, PredictionsMixin, SelectorMixin, BaseEsti
 
     result_ : statsmodels results
         Of the joint regression, for its summary and diagnostics. Its columns are the intercept,
-        the covariates and the columns of X, less those left out. Under separation it is the
-        weighted binomial fit equivalent to the penalised one: take p-values from
+        the covariates and the columns of X, by name, less those left out. Under separation it is
+        the weighted binomial fit equivalent to the penalised one: take p-values from
         ``hypotheses_``. With more than two classes the multinomial fit. None where there is none.
 
     covariates_ : DataFrame of shape (n_covariates, n_statistics)
@@ -327,6 +334,7 @@ class HypothesisValidator(TablesMixin, PredictionsMixin, SelectorMixin, BaseEsti
         return self
 
     def _validate(self, X, *, reset):
+        refuse_texts(X, caller=type(self).__name__, expected="annotations", step="LLMInterpreter")
         X = validate_data(
             self,
             X,
@@ -377,13 +385,24 @@ class HypothesisValidator(TablesMixin, PredictionsMixin, SelectorMixin, BaseEsti
         """Keep the joint regression of all classes: with two, that is the only one there is."""
         if len(predictors) == 1:
             self.result_ = predictors[0].regression.result
+            self._name_columns(predictors[0].kept, rows)
             if hasattr(self, "multinomial_"):
                 del self.multinomial_
             return
         self.result_ = fit_multinomial(rows, len(predictors), cov_type)
+        self._name_columns(predictors[0].kept, rows)
         self.multinomial_ = joint_tests(
             self.result_, rows, self.hypotheses_.head(self.n_features_in_), self.correction
         )
+
+    def _name_columns(self, kept, rows):
+        """Call the columns of the regression in its summary as the table does."""
+        if self.result_ is None:
+            return
+        names = [*rows.covariates, *np.array(self._names(), dtype=object)[rows.annotated]]
+        names = [str(names[i]) for i in kept]
+        model = self.result_.model
+        model.data.xnames = ["const"] * (model.exog.shape[1] - len(names)) + names
 
     def _tabulate(self, predictors, rows, cov_type, random_state):
         options = {
@@ -398,7 +417,9 @@ class HypothesisValidator(TablesMixin, PredictionsMixin, SelectorMixin, BaseEsti
         ]
         table = stack_classes(tables, self._tested_classes())
         warn_misleading(table)
-        return correct(table, method=self.correction, alpha=self.alpha)
+        table = correct(table, method=self.correction, alpha=self.alpha)
+        warn_of_floor(table, alpha=self.alpha, n_permutations=self.n_permutations)
+        return table
 
     def _names(self):
         names = getattr(self, "feature_names_in_", None)
@@ -425,7 +446,9 @@ class HypothesisValidator(TablesMixin, PredictionsMixin, SelectorMixin, BaseEsti
         """
         check_is_fitted(self)
         A = self._validate(X, reset=False)
-        return like_input(A[:, self.get_support()], X, self)
+        support = self.get_support()
+        warn_if_none(support.sum())
+        return like_input(A[:, support], X, self)
 
     def _get_support_mask(self):
         check_is_fitted(self)

@@ -1,5 +1,7 @@
 """Hypotheses tested given covariates."""
 
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -119,3 +121,42 @@ def test_bad_covariates_are_refused_in_one_sentence(controls):
         with pytest.raises(ValueError, match=match) as caught:
             HypothesisValidator().fit(X, y, covariates=covariates)
         assert "\n" not in str(caught.value)
+
+
+def test_numbers_are_numbers_whatever_holds_them(controls):
+    frame, y = annotated_frame("stars")
+    numbers = controls.iloc[: len(y)][["year"]].assign(price=np.arange(len(y)) % 7)
+    expected = HypothesisValidator().fit(frame, y, covariates=numbers).covariates_
+    for given in (numbers.astype(object), numbers.map(Decimal)):
+        found = HypothesisValidator().fit(frame, y, covariates=given).covariates_
+        pd.testing.assert_frame_equal(found, expected)
+    mixed = controls.iloc[: len(y)][["year", "city"]].to_numpy()
+    found = HypothesisValidator().fit(frame, y, covariates=mixed).covariates_["covariate"]
+    assert found.tolist() == ["covariate_0", "covariate_1_Oslo", "covariate_1_Rome"]
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda n: pd.date_range("2020", periods=n).to_frame(name="day"), "'day' with dates"),
+        (lambda n: pd.Series([f"u{i}" for i in range(n)], name="id"), "'id' with 700 different"),
+        (lambda n: pd.DataFrame(np.ones((n, 2)), columns=["a", "a"]), "several .* name 'a'"),
+    ],
+)
+def test_what_is_no_covariate_is_refused(make, said):
+    frame, y = annotated_frame("stars")
+    with pytest.raises(ValueError, match=said):
+        HypothesisValidator().fit(frame, y, covariates=make(len(y)))
+
+
+def test_the_summary_of_the_regression_names_its_columns_as_the_table_does(controls):
+    frame, y = annotated_frame("stars")
+    year = controls.iloc[: len(y)][["year"]]
+    validator = HypothesisValidator().fit(frame, y, covariates=year)
+    tested = validator.hypotheses_.loc[validator.hypotheses_["regression_coef"].notna()]
+    names = validator.result_.model.exog_names
+    assert names[:2] == ["const", "year"] and set(names[2:]) <= set(tested["hypothesis"])
+    np.testing.assert_allclose(
+        validator.hypotheses_.set_index("hypothesis").loc[names[2:], "regression_coef"],
+        validator.result_.params[2:],
+    )

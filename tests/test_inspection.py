@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import warnings
 
 import matplotlib
 import numpy as np
@@ -84,7 +85,7 @@ def markers(ax):
 
 
 def labels(ax):
-    return [label.get_text() for label in ax.get_yticklabels()]
+    return [label.get_text().replace("\n", " ") for label in ax.get_yticklabels()]
 
 
 # plot_hypotheses
@@ -190,6 +191,17 @@ def test_pipelines_and_generators_show_their_own_table(annotations, stars, gener
 def test_max_words_has_to_be_a_positive_integer(validator, ax, max_words):
     with pytest.raises(ValueError, match="max_words"):
         plot_hypotheses(validator, ax=ax, max_words=max_words)
+
+
+def test_long_wordings_take_several_lines_and_leave_the_axes_their_place(stars):
+    wording = "mentions " + ", ".join(f'"{w}"/"{w}s"' for w in ["wonderful", "delicious"] * 5)
+    frame = pd.DataFrame({wording: np.arange(400) % 2.0, "is short": np.arange(400) % 3 == 0})
+    ax = plot_hypotheses(HypothesisValidator().fit(frame, stars))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ax.figure.canvas.draw()
+    assert max(text.get_text().count("\n") for text in ax.get_yticklabels()) >= 2
+    assert ax.get_position().width > 0.4
 
 
 # plot_training_curves

@@ -86,3 +86,25 @@ def test_phrases_without_a_word_are_refused_before_any_work():
     interpreter = LLMInterpreter(hypotheses=['mentions "dog"', 'mentions "!!!"'])
     with pytest.raises(ValueError, match="word"):
         interpreter._check_before_fit(100)
+
+
+@pytest.mark.parametrize(
+    ("statement", "word"),
+    [
+        ('does not mention "dog"', "'not'"),
+        ("isn't about a “dog”", '"isn\'t"'),
+        ('mentions "dog" and "rain"', "'and'"),
+        ('mentions “dog”, and "rain"', "'and'"),
+    ],
+)
+def test_without_a_model_a_statement_that_says_more_than_any_phrase_is_refused(statement, word):
+    with pytest.raises(ValueError, match=f"number 1 of hypotheses .* says {word}"):
+        LLMInterpreter(hypotheses=['mentions "a" or "not b"', statement]).fit(["A dog."])
+
+
+def test_words_between_and_within_quotes_may_be_any():
+    interpreter = LLMInterpreter(hypotheses=['food and drink ("soup", "no beer and wine")'])
+    assert interpreter.fit_transform(["No beer and wine!", "Beer."]).to_numpy().tolist() == [
+        [1],
+        [0],
+    ]

@@ -442,7 +442,7 @@ def test_rows_that_do_not_fill_the_folds_are_refused_before_any_work():
         generator.fit(TEXTS, BINARY, groups=np.arange(100) % 4)
     with pytest.raises(ValueError, match="rarest class of y has 4 rows"):
         generator.fit(TEXTS, np.arange(100) < 4)
-    with pytest.raises(ValueError, match="rarer class of y has 6 rows, too few"):
+    with pytest.raises(ValueError, match="rarest class of y has 6 rows, too few"):
         generator.fit(TEXTS, np.arange(100) < 6)
     mixed = np.arange(100) // 17
     with pytest.raises(ValueError, match="only one group to test on"):

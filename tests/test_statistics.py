@@ -156,7 +156,7 @@ def test_separation_never_becomes_least_squares():
 
 def test_permutation_p_values_agree_with_t_tests_where_those_are_right():
     annotations, y, _ = make_case("stars")
-    assert not misleads_t_test(annotations, y).any()
+    assert not np.any(misleads_t_test(annotations, y))
     expected = sm.OLS(y, sm.add_constant(annotations)).fit().pvalues[1:]
     pvalues = permutation_pvalues(
         annotations, y, n_permutations=4999, random_state=np.random.RandomState(0)
@@ -221,7 +221,7 @@ def test_a_perfect_fit_tells_what_contributes_and_permutes_nothing():
     fit = fit_regression(A, y, classification=False)
     assert fit.is_perfect
     assert list(fit.pvalues) == [0, 1]
-    assert not misleads_t_test(A, y).any()
+    assert not np.any(misleads_t_test(A, y))
     random_state = np.random.RandomState(0)
     assert np.isnan(permutation_pvalues(A, y, n_permutations=99, random_state=random_state)).all()
 

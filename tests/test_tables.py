@@ -96,3 +96,9 @@ def test_tables_need_a_fit(estimator):
     for method in ("to_markdown", "to_latex", "sentences"):
         with pytest.raises(NotFittedError):
             getattr(estimator, method)()
+
+
+@pytest.mark.parametrize("digits", [-1, 1.5, "2"])
+def test_digits_have_to_be_a_number_of_them(stars, digits):
+    with pytest.raises(ValueError, match="digits has to be a whole number"):
+        stars.to_markdown(digits=digits)

@@ -399,3 +399,17 @@ def test_says_nothing_where_other_rows_chose_or_it_cannot_be_known(mark, expecte
         warnings.simplefilter("error")
         validator = HypothesisValidator().fit(frame, y)
     assert validator.metrics_["in_sample"] is expected
+
+
+def test_texts_are_refused_without_being_quoted():
+    with pytest.raises(ValueError, match="expects annotations as X, got texts") as caught:
+        HypothesisValidator().fit(["a secret text"] * 30, np.arange(30))
+    assert "secret" not in str(caught.value)
+
+
+def test_no_significant_hypothesis_is_said_where_no_column_is_left():
+    frame, y = annotated_frame("stars")
+    validator = HypothesisValidator().fit(frame, np.random.default_rng(0).permutation(y))
+    assert not validator.hypotheses_["significant"].any()
+    with pytest.warns(UserWarning, match="transform gives no columns"):
+        assert validator.transform(frame).shape == (len(y), 0)

@@ -1,5 +1,6 @@
 """One plot a function; matplotlib is only loaded when one is drawn."""
 
+import textwrap
 from numbers import Integral
 
 import numpy as np
@@ -12,6 +13,8 @@ from ..sae import SparseAutoencoderTransformer
 from ..validation import HypothesisValidator
 
 COLOUR, GREY = "C0", "0.5"
+# Of a line of a wording: half the width of the figure.
+N_CHARACTERS = 48
 
 
 def plot_hypotheses(estimator, *, ax=None, max_words=12):
@@ -76,9 +79,11 @@ def plot_hypotheses(estimator, *, ax=None, max_words=12):
     if not isinstance(max_words, Integral) or max_words < 1:
         raise ValueError(f"plot_hypotheses got max_words={max_words!r}: pass an integer above 0.")
     table = tester.hypotheses_.sort_values("regression_coef", na_position="first")
-    ax = _axes(ax, "plot_hypotheses", figsize=(8, 1.3 + 0.32 * len(table)))
+    labels = _labels(table, max_words)
+    n_lines = max(label.count("\n") + 1 for label in labels)
+    ax = _axes(ax, "plot_hypotheses", figsize=(8, 1.3 + (0.14 + 0.18 * n_lines) * len(table)))
     _draw_coefficients(ax, table)
-    _label_hypotheses(ax, table, max_words)
+    _label_hypotheses(ax, table, labels)
     effect = "units of y"
     if "class" in table:
         effect = "log-odds of the class against the rest"
@@ -224,15 +229,20 @@ def _draw_coefficients(ax, table):
         ax.legend()
 
 
-def _label_hypotheses(ax, table, max_words):
-    """Write the wordings beside the rows, those of untested hypotheses in grey."""
+def _labels(table, max_words):
+    """Give the wordings, shortened and in lines, with the class where there are several."""
     wordings = [_shortened(str(wording), max_words) for wording in table["hypothesis"]]
     if "class" in table:
         wordings = [
             f"{label}: {wording}" for label, wording in zip(table["class"], wordings, strict=True)
         ]
+    return ["\n".join(textwrap.wrap(wording, N_CHARACTERS)) for wording in wordings]
+
+
+def _label_hypotheses(ax, table, labels):
+    """Write the wordings beside the rows, those of untested hypotheses in grey."""
     # A price is no formula: dollar signs stand for themselves.
-    ax.set_yticks(np.arange(len(table)), labels=wordings, parse_math=False)
+    ax.set_yticks(np.arange(len(table)), labels=labels, parse_math=False)
     for label, p in zip(ax.get_yticklabels(), table["regression_pval"], strict=True):
         if np.isnan(p):
             label.set_color(GREY)
