@@ -1,9 +1,21 @@
-"""Other processes in tests."""
+"""Other processes in tests, and what only some platforms can do with them."""
 
 import contextlib
 import subprocess
 import sys
 import time
+
+import pytest
+
+
+def not_on_windows(reason):
+    """Mark a test that asks for what Windows does not have."""
+    return pytest.mark.skipif(sys.platform == "win32", reason=f"Windows {reason}")
+
+
+NEEDS_CTRL_C = not_on_windows("cannot send SIGINT to one other process")
+NEEDS_MODES = not_on_windows("has no permissions for owner, group and others")
+NEEDS_LINKS = not_on_windows("lets only some users make symbolic links")
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from processes import NEEDS_LINKS, NEEDS_MODES
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError
@@ -416,6 +417,7 @@ def model_folder(tmp_path):
     return folder
 
 
+@NEEDS_LINKS
 def test_folder_is_a_model_whose_vectors_are_kept_by_its_content(
     model_folder, tmp_path, reviews, minilm
 ):
@@ -431,6 +433,7 @@ def test_folder_is_a_model_whose_vectors_are_kept_by_its_content(
     assert len(list(cache.iterdir())) == 2
 
 
+@NEEDS_LINKS
 def test_downloaded_model_is_found_by_its_name_with_no_hub(
     no_hub, model_folder, tmp_path, monkeypatch, reviews, minilm
 ):
@@ -462,6 +465,7 @@ def test_model_that_cannot_be_loaded_gives_its_reason():
         EmbeddingTransformer(device="no-such-device", cache=None).fit(TEXTS)
 
 
+@NEEDS_LINKS
 def test_code_that_comes_with_a_model_is_not_run(model_folder, tmp_path):
     modules = json.loads((model_folder / "modules.json").read_text())
     modules[2]["type"] = "modeling_custom.Custom"
@@ -486,6 +490,7 @@ def test_cache_tells_apart_prompt_normalisation_and_dtype(tmp_path, reviews):
     assert len(list(tmp_path.iterdir())) == 4
 
 
+@NEEDS_MODES
 def test_cache_lies_in_the_users_folder_for_its_owner_alone(tmp_path, monkeypatch, reviews):
     monkeypatch.setenv("SKLEARN_HYPSAE_CACHE", str(tmp_path / "mine"))
     EmbeddingTransformer(device="cpu").fit_transform(reviews[:2])

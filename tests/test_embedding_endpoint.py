@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 from embedding_server import running_server, vector_of
-from processes import running_script, wait_until
+from processes import NEEDS_CTRL_C, running_script, wait_until
 
 from sklearn_hypsae import _embedding_endpoint
 from sklearn_hypsae.embedding import EmbeddingTransformer
@@ -131,6 +131,7 @@ def test_a_key_that_no_header_can_hold_is_refused_before_anything_is_sent(
     assert KEY not in str(caught.value)
 
 
+@NEEDS_CTRL_C
 def test_ctrl_c_does_not_wait_for_requests_under_way(server, tmp_path):
     server.seconds = 60
     script = f"""

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from llm_server import FAULTS, LLMServer, WordRule
 from llm_tools import ask, truth, word_texts
-from processes import running_script, wait_until
+from processes import NEEDS_CTRL_C, running_script, wait_until
 
 from sklearn_hypsae.llm import (
     AnswerCache,
@@ -346,6 +346,7 @@ def ctrl_c(process):
     process.send_signal(signal.SIGINT)
 
 
+@NEEDS_CTRL_C
 def test_ctrl_c_does_not_wait_for_a_server_that_hangs(tmp_path):
     with (
         LLMServer(WordRule({}), faults={"timeout": 0.2}) as server,
@@ -362,6 +363,7 @@ def test_ctrl_c_does_not_wait_for_a_server_that_hangs(tmp_path):
         assert kept.info()["answers"] == n_answered > 0
 
 
+@NEEDS_CTRL_C
 def test_ctrl_c_ends_a_run_that_holds_up_an_event_loop(tmp_path):
     """asyncio.run answers Ctrl-C by cancelling a task, which here waits for the run."""
     script = "import asyncio\nasync def main():\n" + textwrap.indent(RUN, "    ")
@@ -377,7 +379,7 @@ def test_ctrl_c_ends_a_run_that_holds_up_an_event_loop(tmp_path):
 
 @pytest.mark.parametrize(
     ("end", "most_lost"),
-    [(subprocess.Popen.kill, 30), (ctrl_c, 0)],
+    [(subprocess.Popen.kill, 30), pytest.param(ctrl_c, 0, marks=NEEDS_CTRL_C)],
 )
 def test_a_run_that_is_killed_resumes_without_asking_twice(tmp_path, end, most_lost):
     """What was under way when the process was killed is lost; Ctrl-C waits for it."""
