@@ -6,7 +6,6 @@ run code when it is read.
 """
 
 import hashlib
-import logging
 import os
 import re
 import sqlite3
@@ -16,8 +15,6 @@ import zlib
 import numpy as np
 
 from ._warning import warn
-
-logger = logging.getLogger(__name__)
 
 _MAGIC = b"SQLite format 3\0"
 _SCHEMA = (

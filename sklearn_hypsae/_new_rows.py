@@ -122,11 +122,15 @@ class NewRowsMixin:
 
         Raises
         ------
+        TypeError
+            If i is no whole number.
+
         IndexError
             If there is no such position.
 
         ValueError
-            If y comes without X, X has no texts, or X and y do not fit together.
+            If n_texts is not positive, y comes without X, X has no texts, or X and y do not fit
+            together.
         """
         check_is_fitted(self)
         check_info_request(i, X, y, n_texts, n_hypotheses=n_hypotheses(self.hypotheses_))

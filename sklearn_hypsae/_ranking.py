@@ -179,9 +179,6 @@ def separation_scores(activations, y, *, n_top_activating, n_zero_activating=Non
     -------
     scores : ndarray of shape (n_neurons,)
         In the units of y.
-
-    n_firing : ndarray of shape (n_neurons,)
-        Rows with a positive activation.
     """
     n_samples, n_neurons = activations.shape
     rows, columns, values = _stored(activations)
@@ -200,7 +197,7 @@ def separation_scores(activations, y, *, n_top_activating, n_zero_activating=Non
     both = (n_top > 0) & (n_silent > 0)
     scores = np.zeros(n_neurons)
     scores[both] = top_sums[both] / n_top[both] - silent_sums[both] / n_silent[both]
-    return scores, n_firing
+    return scores
 
 
 def _stored(activations):

@@ -9,7 +9,9 @@ from scipy.spatial.distance import squareform
 MIN_CORRELATION = 0.4
 # Farther than any two ideas, so that two hypotheses of one split are never taken for one.
 SAME_SPLIT = 1e6
-FAMILYWISE = ("bonferroni", "holm", "none")
+# Corrections of which something valid is known over several splits; the false discovery rate's
+# are not among them.
+COMBINABLE_CORRECTIONS = ("bonferroni", "holm", "none")
 
 P_VALUES = ("separation_pvalue", "welch_pvalue", "regression_pval", "permutation_pval")
 

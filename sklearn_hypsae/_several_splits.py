@@ -29,7 +29,7 @@ from ._pipeline_parts import (
 )
 from ._redundancy import content_words
 from ._repeats import (
-    FAMILYWISE,
+    COMBINABLE_CORRECTIONS,
     combine_tables,
     match_hypotheses,
     representatives,
@@ -67,7 +67,7 @@ def check_several(pipeline, *, n_repeats, cv):
             "the rows several times: set one of them."
         )
     correction = pipeline.steps[-1][1].correction
-    if correction not in FAMILYWISE:
+    if correction not in COMBINABLE_CORRECTIONS:
         raise ValueError(
             f"HypothesisGenerator cannot combine p-values over several splits with "
             f'correction={correction!r}: set "bonferroni" or "holm" on the validator.'

@@ -146,8 +146,9 @@ class LLMInterpreter(TransformerMixin, BaseEstimator):
         on, and ``scored_on``: "unseen" for a language model, scored on as many silent as
         firing texts that it was not shown; "fit rows" for keyphrases, scored on all rows of
         fit, which chose them, and so flattered. Of pairs, present means in the favoured text
-        and not in the other. None and NaN for the user's own
-        ``hypotheses``.
+        and not in the other. ``merged`` lists the neurons that were merged into this one, as
+        ``merge_redundant`` has it. None and NaN for the user's own ``hypotheses``, with no
+        neurons merged.
 
     usage_ : dict
         Since fit: ``requests`` sent, answers ``cached``, requests ``retried`` and ``failed``

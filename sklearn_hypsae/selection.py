@@ -352,14 +352,13 @@ class NeuronSelector(SelectorMixin, BaseEstimator):
             self.n_iter_ = max(self.n_iter_, n_iter)
             return scores
         if self.method == "separation_score":
-            scores, _ = separation_scores(
+            return separation_scores(
                 activations,
                 y,
                 n_top_activating=self.n_top_activating,
                 n_zero_activating=self.n_zero_activating,
                 rng=check_random_state(self.random_state),
             )
-            return scores
         return correlation_scores(activations, y)
 
     def _check_scores(self, scores, n_neurons):

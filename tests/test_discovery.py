@@ -342,18 +342,6 @@ def test_cross_validation_holds_rows_out_of_everything(planted):
 # Bad input, before anything slow ---------------------------------------------------------------
 
 
-@pytest.fixture
-def nothing_works(monkeypatch):
-    """Make the test fail where anything is embedded."""
-
-    def fail(*args, **kwargs):
-        raise AssertionError("embedded before the input was checked")
-
-    monkeypatch.setattr(EmbeddingTransformer, "fit", fail)
-    monkeypatch.setattr(EmbeddingTransformer, "fit_transform", fail)
-    monkeypatch.setattr(EmbeddingTransformer, "transform", fail)
-
-
 GOOD = [f"text number {i}" for i in range(100)]
 BINARY = [0, 1] * 50
 

@@ -3,16 +3,14 @@
 import contextlib
 import os
 import random
-import signal
 import sqlite3
-import subprocess
-import sys
 import time
 import warnings
 
 import numpy as np
 import pytest
 from embedding_server import running_server
+from processes import running_script, wait_until, waiting_scripts
 
 from sklearn_hypsae._embedding_cache import EmbeddingCache
 from sklearn_hypsae.embedding import EmbeddingTransformer
@@ -48,11 +46,6 @@ def filled(tmp_path):
     return tmp_path
 
 
-def start_writer(folder, value, n):
-    command = [sys.executable, "-c", WRITER, str(folder), str(value), str(n)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-
 def test_what_was_stored_is_found_to_the_last_bit(filled):
     with opened(filled) as cache:
         found, vectors = cache.lookup(["unknown", *TEXTS[::-1], TEXTS[0]])
@@ -86,13 +79,8 @@ def test_closed_cache_is_one_file(filled):
 
 
 def test_two_processes_share_a_cache(tmp_path):
-    writers = [start_writer(tmp_path, value, 100) for value in (1, 2)]
-    for writer in writers:
-        writer.stdout.readline()
-    for writer in writers:
-        writer.stdin.write("\n")
-        writer.stdin.flush()
-    outputs = [writer.communicate(timeout=60)[0].splitlines() for writer in writers]
+    with waiting_scripts(WRITER, [(tmp_path, value, 100) for value in (1, 2)]) as writers:
+        outputs = [writer.communicate(timeout=60)[0].splitlines() for writer in writers]
     assert [writer.returncode for writer in writers] == [0, 0]
     # Both went on with the same vector for every text, whoever wrote it.
     assert outputs[0] == outputs[1]
@@ -104,16 +92,12 @@ def test_writer_killed_at_any_moment_leaves_what_it_had_stored(tmp_path):
     for attempt in range(3):
         folder = tmp_path / str(attempt)
         folder.mkdir()
-        writer = start_writer(folder, 1, 10**6)
-        writer.stdout.readline()
-        writer.stdin.write("\n")
-        writer.stdin.flush()
-        for _ in range(randomness.randrange(1, 60)):
-            last = writer.stdout.readline()
-        time.sleep(randomness.random() / 100)
-        writer.send_signal(signal.SIGKILL)
+        with waiting_scripts(WRITER, [(folder, 1, 10**6)]) as (writer,):
+            for _ in range(randomness.randrange(1, 60)):
+                last = writer.stdout.readline()
+            time.sleep(randomness.random() / 100)
+            writer.kill()
         n_acknowledged = int(last.split()[0]) + 1
-        writer.communicate()
         texts = [f"{i} {j}" for i in range(n_acknowledged) for j in range(10)]
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -136,13 +120,10 @@ def test_run_killed_halfway_pays_for_nothing_twice(tmp_path):
     )
     with running_server() as (server, url), pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPENAI_BASE_URL", url)
-        server.seconds = 0.01
-        process = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path)
-        deadline = time.monotonic() + 60
-        while len(server.texts) < 100 and time.monotonic() < deadline:
-            time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        server.seconds = 0.03
+        with running_script(script, cwd=tmp_path) as process:
+            wait_until(lambda: len(server.texts) >= 100, process)
+            process.kill()
         n_paid = len(server.texts)
         assert 100 <= n_paid < 400
         server.seconds = 0

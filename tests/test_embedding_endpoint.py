@@ -4,11 +4,11 @@ import pickle
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 from embedding_server import running_server, vector_of
+from processes import NEEDS_CTRL_C, running_script, wait_until
 
 from sklearn_hypsae import _embedding_endpoint
 from sklearn_hypsae.embedding import EmbeddingTransformer
@@ -131,6 +131,7 @@ def test_a_key_that_no_header_can_hold_is_refused_before_anything_is_sent(
     assert KEY not in str(caught.value)
 
 
+@NEEDS_CTRL_C
 def test_ctrl_c_does_not_wait_for_requests_under_way(server, tmp_path):
     server.seconds = 60
     script = f"""
@@ -139,17 +140,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 from sklearn_hypsae.embedding import EmbeddingTransformer
 EmbeddingTransformer({MODEL!r}, batch_size=1, cache={str(tmp_path)!r}).fit_transform(list("abcd"))
 """
-    process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
-    try:
-        deadline = time.monotonic() + 60
-        while server.most_at_a_time < 4 and time.monotonic() < deadline:
-            time.sleep(0.01)
+    with running_script(script, stderr=subprocess.PIPE) as process:
+        wait_until(lambda: server.most_at_a_time == 4, process)
         process.send_signal(signal.SIGINT)
-        process.wait(timeout=20)
-    finally:
-        process.kill()
-    assert process.returncode != 0
-    assert "KeyboardInterrupt" in process.stderr.read()
+        assert process.wait(timeout=20) != 0
+        assert "KeyboardInterrupt" in process.stderr.read()
     server.given_up.set()
 
 

@@ -6,7 +6,6 @@ import pytest
 from sklearn.pipeline import make_pipeline
 
 from sklearn_hypsae import (
-    EmbeddingTransformer,
     HypothesisGenerator,
     HypothesisValidator,
     LLMInterpreter,
@@ -121,17 +120,6 @@ def test_without_embeddings_there_is_no_ceiling(planted):
 
 
 # Bad input, before anything slow ----------------------------------------------------------------
-
-
-@pytest.fixture
-def nothing_works(monkeypatch):
-    """Make the test fail where anything is embedded."""
-
-    def fail(*args, **kwargs):
-        raise AssertionError("embedded before the input was checked")
-
-    monkeypatch.setattr(EmbeddingTransformer, "fit_transform", fail)
-    monkeypatch.setattr(EmbeddingTransformer, "transform", fail)
 
 
 TEXTS = [f"text number {i}" for i in range(100)]

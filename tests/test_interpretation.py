@@ -439,12 +439,22 @@ def test_the_right_wording_is_chosen_in_planted_texts_even_where_the_model_often
     assert len(right) == 16 and np.mean(right) >= 0.95
 
 
-def test_hard_negatives_of_texts_without_a_word(server):
-    texts = [f"\N{DOG FACE}{'!' * i}" for i in range(30)]
-    neuron = np.repeat([[1.0], [0.0]], 15, axis=0)
-    LLMInterpreter(OpenAIChat("test-model", server.url), negatives="hard", cache=None).fit(
-        neuron, texts=texts
-    )
+def test_hard_negatives_of_texts_without_a_word_share_signs_with_the_firing_texts():
+    faces = [chr(0x1F600 + i) for i in range(60)]
+    dogs, cats = ([sign + face for face in faces] for sign in ("\N{DOG FACE}", "\N{CAT FACE}"))
+    texts = np.array(dogs[:20] + cats[20:], object)
+    neuron = np.repeat([[1.0], [0.0]], [10, 50], axis=0)
+    with LLMServer(lambda prompt: "mentions a dog") as server:
+        LLMInterpreter(
+            OpenAIChat("test-model", server.url),
+            negatives="hard",
+            n_examples=10,
+            n_scoring_examples=0,
+            cache=None,
+            random_state=0,
+        ).fit(neuron, texts=texts)
+    shown = texts_in(server.bodies[0]["messages"][0]["content"])
+    assert len(shown) == 10 and set(shown) <= set(dogs)
 
 
 def test_hard_negatives_share_words_with_the_firing_texts():

@@ -10,11 +10,7 @@ from llm_tools import CONCEPTS, ask, planted_frame
 from sklearn_hypsae import LLMInterpreter
 from sklearn_hypsae.llm import ChatModel, Completion, LLMError, OpenAIBatch, OpenAIChat
 
-
-@pytest.fixture(autouse=True)
-def no_key_of_the_user(monkeypatch):
-    for variable in ("OPENAI_API_KEY", "OPENAI_KEY_SAE", "OPENAI_BASE_URL"):
-        monkeypatch.delenv(variable, raising=False)
+pytestmark = pytest.mark.usefixtures("no_key_of_the_user")
 
 
 @pytest.fixture(scope="module")

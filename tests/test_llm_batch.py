@@ -1,17 +1,15 @@
 """OpenAI's Batch interface, against the test server's files and batches."""
 
 import json
-import subprocess
-import sys
 import textwrap
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from llm_server import LLMServer, WordRule
 from llm_tools import ask, truth, word_texts
+from processes import running_script, wait_until
 
 from sklearn_hypsae import LLMInterpreter
 from sklearn_hypsae.llm import (
@@ -76,14 +74,8 @@ def test_a_killed_run_is_resumed_from_another_process(folder):
     """)
     with LLMServer(WordRule({})) as server:
         server.hold_batches = True
-        command = [sys.executable, "-c", script, str(Path(__file__).parent), server.url]
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 60
-        while sum("GET" in call for call in server.batch_calls) < 3:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        process.kill()
-        process.wait()
+        with running_script(script, Path(__file__).parent, server.url) as process:
+            wait_until(lambda: sum("GET" in call for call in server.batch_calls) >= 3, process)
         kept = b"".join(path.read_bytes() for path in (folder / "batches").iterdir())
         assert b"batch-0" in kept and b"about a" not in kept
         server.hold_batches = False

@@ -4,9 +4,7 @@ import json
 import os
 import pickle
 import subprocess
-import sys
 import textwrap
-import time
 import traceback
 import warnings
 
@@ -15,6 +13,7 @@ import numpy as np
 import pytest
 from llm_server import LLMServer, WordRule
 from llm_tools import CONCEPTS, ask, planted_frame, truth, word_texts
+from processes import NEEDS_MODES, waiting_scripts
 from sklearn.pipeline import Pipeline
 
 from sklearn_hypsae import HypothesisValidator, LLMInterpreter
@@ -34,10 +33,7 @@ from sklearn_hypsae.llm.usage import no_usage
 KEY = "sk-a-very-secret-key-0123456789"
 
 
-@pytest.fixture(autouse=True)
-def no_key_of_the_user(monkeypatch):
-    for variable in ("OPENAI_API_KEY", "OPENAI_KEY_SAE", "OPENAI_BASE_URL"):
-        monkeypatch.delenv(variable, raising=False)
+pytestmark = pytest.mark.usefixtures("no_key_of_the_user")
 
 
 # Cache
@@ -137,22 +133,21 @@ def test_several_processes_may_meet_a_damaged_cache_at_once(tmp_path):
     path = tmp_path / "c"
     path.write_bytes(b"this is no database at all" * 50)
     script = textwrap.dedent("""
-        import sys, time
+        import sys
         from sklearn_hypsae.llm import AnswerCache, Completion
-        while time.time() < float(sys.argv[2]):
-            pass
-        key = sys.argv[3].encode()
+        key = sys.argv[2].encode()
+        print("ready", flush=True)
+        sys.stdin.readline()
         with AnswerCache(sys.argv[1]) as cache:
             cache.put(key, Completion("yes"))
         with AnswerCache(sys.argv[1]) as cache:
             assert key in cache.get([key])
     """)
-    start = str(time.time() + 1.5)
-    processes = [
-        subprocess.Popen([sys.executable, "-W", "ignore", "-c", script, str(path), start, str(i)])
-        for i in range(4)
-    ]
-    assert [process.wait() for process in processes] == [0] * 4
+    with waiting_scripts(
+        script, [(path, i) for i in range(4)], stderr=subprocess.PIPE
+    ) as processes:
+        errors = [process.communicate(timeout=60)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, errors
     assert len(list(tmp_path.glob("c.damaged-*[0-9]"))) == 1
     with AnswerCache(path) as cache:
         assert cache.info()["answers"] == 4
@@ -179,6 +174,8 @@ def test_several_processes_and_threads_share_a_cache(tmp_path):
         import sys, threading
         from sklearn_hypsae.llm import AnswerCache, Completion
         number, path = int(sys.argv[1]), sys.argv[2]
+        print("ready", flush=True)
+        sys.stdin.readline()
         def write(part):
             with AnswerCache(path) as cache:
                 for i in range(100):
@@ -187,9 +184,8 @@ def test_several_processes_and_threads_share_a_cache(tmp_path):
         [thread.start() for thread in threads]
         [thread.join() for thread in threads]
     """)
-    commands = [[sys.executable, "-c", script, str(i), str(tmp_path / "c")] for i in range(2)]
-    processes = [subprocess.Popen(command) for command in commands]
-    assert [process.wait() for process in processes] == [0, 0]
+    with waiting_scripts(script, [(i, tmp_path / "c") for i in range(2)]) as processes:
+        assert [process.wait(timeout=60) for process in processes] == [0, 0]
     with AnswerCache(tmp_path / "c") as cache:
         assert cache.info()["answers"] == 600
 
@@ -203,8 +199,6 @@ def test_the_cache_tells_its_size_and_can_be_cleared(tmp_path):
         empty = cache.info()
     assert full["answers"] == 3000 and empty["answers"] == 0
     assert empty["bytes"] < full["bytes"] / 5
-    assert (tmp_path / "deep").stat().st_mode & 0o777 == 0o700
-    assert (tmp_path / "deep" / "c").stat().st_mode & 0o777 == 0o600
 
 
 # Secrets
@@ -304,9 +298,11 @@ def test_a_backend_of_ones_own_does_not_show_its_key():
     assert repr(Backend(KEY)) == "Backend(token='…', size=3)"
 
 
+@NEEDS_MODES
 def test_a_new_cache_is_its_owners_alone_and_a_shared_one_stays_shared(tmp_path):
-    AnswerCache(tmp_path / "own").close()
-    assert (tmp_path / "own").stat().st_mode & 0o777 == 0o600
+    AnswerCache(tmp_path / "deep" / "own").close()
+    assert (tmp_path / "deep").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "deep" / "own").stat().st_mode & 0o777 == 0o600
     AnswerCache(tmp_path / "shared").close()
     (tmp_path / "shared").chmod(0o660)
     AnswerCache(tmp_path / "shared").close()

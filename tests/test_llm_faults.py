@@ -5,9 +5,7 @@ import email.utils
 import json
 import signal
 import subprocess
-import sys
 import textwrap
-import threading
 import time
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import numpy as np
 import pytest
 from llm_server import FAULTS, LLMServer, WordRule
 from llm_tools import ask, truth, word_texts
+from processes import NEEDS_CTRL_C, running_script, wait_until
 
 from sklearn_hypsae.llm import (
     AnswerCache,
@@ -76,19 +75,11 @@ def test_retry_after_is_waited_for():
 @pytest.mark.slow
 def test_a_server_that_goes_away_for_twenty_seconds_is_waited_for():
     texts = word_texts(300)
-    chat = OpenAIChat("test-model", None, max_concurrency=8, max_retries=2)
     with LLMServer(WordRule({}), latency=0.02) as server:
-        chat.base_url = server.url
-        threading_timer(0.3, lambda: server.go_away(20))
-        found = ask(chat, texts)
+        server.after(60, lambda: server.go_away(20))
+        found = ask(OpenAIChat("test-model", server.url, max_concurrency=8, max_retries=2), texts)
     np.testing.assert_array_equal(found, truth(texts))
     assert server.repeated <= 8, "at most what was under way when it left"
-
-
-def threading_timer(seconds, what):
-    timer = threading.Timer(seconds, what)
-    timer.daemon = True
-    timer.start()
 
 
 def test_concurrency_backs_off_from_refusals_and_recovers():
@@ -170,7 +161,7 @@ def test_a_model_that_never_keeps_to_the_form_is_not_asked_for_ever():
 
 def test_once_an_outage_is_over_all_that_is_left_has_failed(caplog):
     with LLMServer(WordRule({}), latency=0.02) as server:
-        threading.Timer(0.2, server.go_away, [60]).start()
+        server.after(40, lambda: server.go_away(60))
         started = time.monotonic()
         chat = OpenAIChat("test-model", server.url, max_outage=1.0, max_concurrency=4)
         found = ask(chat, word_texts(300))
@@ -322,61 +313,6 @@ def test_a_redirect_says_where_it_leads():
         ask(OpenAIChat("test-model", server.url), word_texts(3))
 
 
-# Runs that end early
-
-# A shell lets what it runs in the background ignore Ctrl-C, and a child inherits that.
-RUN = textwrap.dedent("""
-    import signal, sys
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.path.insert(0, {folder!r})
-    from llm_tools import ask, word_texts
-    from sklearn_hypsae.llm import OpenAIChat
-    found = ask(OpenAIChat("test-model", {url!r}), word_texts(2000), cache={cache!r})
-""")
-
-
-def test_ctrl_c_does_not_wait_for_a_server_that_hangs(tmp_path):
-    folder, cache = str(Path(__file__).parent), str(tmp_path / "c")
-    with LLMServer(WordRule({}), faults={"timeout": 0.2}) as server:
-        script = RUN.format(folder=folder, url=server.url, cache=cache)
-        process = subprocess.Popen(
-            [sys.executable, "-c", script], stderr=subprocess.PIPE, text=True
-        )
-        deadline = time.monotonic() + 60
-        while server.injected["timeout"] < 30 and time.monotonic() < deadline:
-            time.sleep(0.01)
-        time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
-        started = time.monotonic()
-        process.stderr.readline()  # of the traceback of KeyboardInterrupt
-        # About 1 s on a machine of its own; the requests under way would take a minute.
-        assert time.monotonic() - started < 10
-        assert process.wait(timeout=10) != 0
-        n_answered = sum(server.answered.values())
-    with AnswerCache(tmp_path / "c") as kept:
-        assert kept.info()["answers"] == n_answered > 0
-
-
-def test_ctrl_c_ends_a_run_that_holds_up_an_event_loop(tmp_path):
-    """asyncio.run answers Ctrl-C by cancelling a task, which here waits for the run."""
-    with LLMServer(WordRule({}), latency=0.1) as server:
-        script = RUN.format(
-            folder=str(Path(__file__).parent), url=server.url, cache=str(tmp_path / "c")
-        )
-        script = "import asyncio\nasync def main():\n" + textwrap.indent(script, "    ")
-        script += "\nasyncio.run(main())"
-        process = subprocess.Popen(
-            [sys.executable, "-c", script], stderr=subprocess.PIPE, text=True
-        )
-        deadline = time.monotonic() + 60
-        while sum(server.answered.values()) < 60 and time.monotonic() < deadline:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
-        process.stderr.readline()
-        assert process.wait(timeout=10) != 0
-        assert sum(server.answered.values()) < 1000
-
-
 def test_a_wait_that_is_asked_for_as_a_date():
     then = email.utils.format_datetime(
         datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=30), usegmt=True
@@ -386,29 +322,80 @@ def test_a_wait_that_is_asked_for_as_a_date():
     assert retry_after({"retry-after": "soon"}) is None
 
 
-@pytest.mark.parametrize(("sent", "most_lost"), [(signal.SIGKILL, 30), (signal.SIGINT, 0)])
-def test_a_run_that_is_killed_resumes_without_asking_twice(tmp_path, sent, most_lost):
-    cache = str(tmp_path / "c")
-    folder = str(Path(__file__).parent)
+# Runs that end early
+
+# A shell lets what it runs in the background ignore Ctrl-C, and a child inherits that.
+RUN = textwrap.dedent("""
+    import signal, sys
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.path.insert(0, sys.argv[1])
+    from llm_tools import ask, word_texts
+    from sklearn_hypsae.llm import OpenAIChat, _pool
+    _pool.DRAIN_SECONDS = float(sys.argv[4])
+    ask(OpenAIChat("test-model", sys.argv[2]), word_texts(2000), cache=sys.argv[3])
+""")
+
+
+def run_of_two_thousand(server, cache, script=RUN, drain_seconds=_pool.DRAIN_SECONDS):
+    folder = Path(__file__).parent
+    arguments = (folder, server.url, cache, drain_seconds)
+    return running_script(script, *arguments, stderr=subprocess.PIPE)
+
+
+def ctrl_c(process):
+    process.send_signal(signal.SIGINT)
+
+
+@NEEDS_CTRL_C
+def test_ctrl_c_does_not_wait_for_a_server_that_hangs(tmp_path):
+    with (
+        LLMServer(WordRule({}), faults={"timeout": 0.2}) as server,
+        run_of_two_thousand(server, tmp_path / "c") as process,
+    ):
+        wait_until(lambda: server.injected["timeout"] == 30, process)
+        time.sleep(0.2)
+        ctrl_c(process)
+        # About 1 s on a machine of its own; the requests under way would take two minutes.
+        assert process.wait(timeout=30) != 0
+        assert "KeyboardInterrupt" in process.stderr.read()
+        n_answered = sum(server.answered.values())
+    with AnswerCache(tmp_path / "c") as kept:
+        assert kept.info()["answers"] == n_answered > 0
+
+
+@NEEDS_CTRL_C
+def test_ctrl_c_ends_a_run_that_holds_up_an_event_loop(tmp_path):
+    """asyncio.run answers Ctrl-C by cancelling a task, which here waits for the run."""
+    script = "import asyncio\nasync def main():\n" + textwrap.indent(RUN, "    ")
+    script += "\nasyncio.run(main())"
+    with (
+        LLMServer(WordRule({}), latency=0.1) as server,
+        run_of_two_thousand(server, tmp_path / "c", script) as process,
+    ):
+        server.after(60, lambda: ctrl_c(process))
+        assert process.wait(timeout=120) != 0
+        assert sum(server.answered.values()) < 1000
+
+
+@pytest.mark.parametrize(
+    ("end", "most_lost"),
+    [(subprocess.Popen.kill, 30), pytest.param(ctrl_c, 0, marks=NEEDS_CTRL_C)],
+)
+def test_a_run_that_is_killed_resumes_without_asking_twice(tmp_path, end, most_lost):
+    """What was under way when the process was killed is lost; Ctrl-C waits for it."""
+    cache = tmp_path / "c"
     with LLMServer(WordRule({}), latency=0.05) as server:
-        script = RUN.format(folder=folder, url=server.url, cache=cache)
-        process = subprocess.Popen(
-            [sys.executable, "-c", script], stderr=subprocess.PIPE, text=True
-        )
-        deadline = time.monotonic() + 60
-        while sum(server.answered.values()) < 300 and time.monotonic() < deadline:
-            time.sleep(0.01)
-        process.send_signal(sent)
-        process.stderr.readline()  # of the traceback of KeyboardInterrupt, or the end
-        assert process.wait(timeout=10) != 0
-        time.sleep(0.1)
+        # Longer than the usual second, in which a slow machine may not get all it asked for.
+        with run_of_two_thousand(server, cache, drain_seconds=60) as process:
+            server.after(300, lambda: end(process))
+            assert process.wait(timeout=120) != 0
+        wait_until(lambda: server.n_now == 0)
         n_before = sum(server.answered.values())
-        assert n_before < 1000
+        assert 300 <= n_before < 1000
         with AnswerCache(cache) as kept:
             n_kept = kept.info()["answers"]
         texts = word_texts(2000)[: n_before + 200]
         found = ask(OpenAIChat("test-model", server.url), texts, cache=cache)
-    # What was under way when the process was killed is lost; Ctrl-C waits for it.
     assert n_before - n_kept <= most_lost
     assert server.repeated <= most_lost
     np.testing.assert_array_equal(found, truth(texts))

@@ -29,10 +29,7 @@ from sklearn_hypsae.llm.usage import no_usage
 KEY = "sk-a-very-secret-key-0123456789"
 
 
-@pytest.fixture(autouse=True)
-def no_key_of_the_user(monkeypatch):
-    for variable in ("OPENAI_API_KEY", "OPENAI_KEY_SAE", "OPENAI_BASE_URL"):
-        monkeypatch.delenv(variable, raising=False)
+pytestmark = pytest.mark.usefixtures("no_key_of_the_user")
 
 
 # Requests over HTTP

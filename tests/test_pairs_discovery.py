@@ -213,11 +213,7 @@ NONE_IN_ONE = TWO.assign(headline_a=[*TWO["headline_a"][:39], None])
     ("X", "y", "message"),
     [
         (THREE, [0, 1] * 20, "frame with 3 columns"),
-        (
-            TWO.assign(headline_a=[*TWO["headline_a"][:39], None]),
-            [0, 1] * 20,
-            r"column 'headline_a' of X .* at position 39",
-        ),
+        (NONE_IN_ONE, [0, 1] * 20, r"column 'headline_a' of X .* at position 39"),
         (TWO.assign(headline_b=1.0), [0, 1] * 20, "column 'headline_b' of X to be a string"),
         (TWO, ["a", "b", "c", "a"] * 10, "3 labels in y that are no numbers"),
         (TWO, [1, 2] * 20, "cannot tell what y means for pairs"),

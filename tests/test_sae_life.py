@@ -1,7 +1,6 @@
 """What becomes of SparseAutoencoderTransformer while it trains and after: checkpoints, warnings."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from planted_rows import N_FEATURES, VARIANTS, Forbidden, make, planted
+from processes import running_script, wait_until
 from sklearn.base import clone
 from skorch.callbacks import LRScheduler
 
@@ -138,15 +138,10 @@ sae.fit(planted(1500, 0)[0])
 
 def train_and_kill(path, seconds_after_the_first_checkpoint):
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([sys.executable, "-c", TRAINS_FOR_LONG, path], env=environment)
-    try:
-        deadline = time.monotonic() + 120
-        while not path.exists() and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
+    with running_script(TRAINS_FOR_LONG, path, env=environment) as process:
+        wait_until(path.exists, process)
         time.sleep(seconds_after_the_first_checkpoint)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
+        assert process.poll() is None, "it ended by itself"
 
 
 def test_training_killed_at_any_time_leaves_a_checkpoint_to_go_on_from(rows, new_rows, path):

@@ -1,6 +1,5 @@
 """SparseAutoencoderTransformer inside other code: its frames, modes, signals, threads and files."""
 
-import os
 import signal
 import stat
 
@@ -10,6 +9,7 @@ import pytest
 import torch
 from joblib import Parallel, delayed
 from planted_rows import VARIANTS, make, planted
+from processes import NEEDS_LINKS, NEEDS_MODES
 from skorch.callbacks import Callback, EarlyStopping, Freezer, LRScheduler
 
 from sklearn_hypsae.autoencoder import Checkpoint
@@ -27,7 +27,7 @@ class CtrlC(Callback):
 
     def on_batch_begin(self, net, **kwargs):
         if len(net.history) == 2:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
 
 @pytest.fixture
@@ -175,6 +175,8 @@ def test_the_readout_follows_the_scale_of_the_rows(rows):
     np.testing.assert_allclose(1024 * found, expected, rtol=1e-4, atol=1e-5 * abs(expected).max())
 
 
+@NEEDS_MODES
+@NEEDS_LINKS
 def test_a_file_may_be_read_by_those_who_may_read_any(rows, tmp_path):
     path, link = tmp_path / "sae.safetensors", tmp_path / "link"
     sae = make(n_epochs=1).fit(rows)

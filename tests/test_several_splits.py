@@ -401,17 +401,6 @@ def test_the_users_own_hypotheses_are_told_apart_by_their_words(planted):
 # Bad input, before anything slow -----------------------------------------------------------------
 
 
-@pytest.fixture
-def nothing_works(monkeypatch):
-    """Make the test fail where anything is embedded."""
-
-    def fail(*args, **kwargs):
-        raise AssertionError("embedded before the input was checked")
-
-    monkeypatch.setattr(EmbeddingTransformer, "fit", fail)
-    monkeypatch.setattr(EmbeddingTransformer, "fit_transform", fail)
-
-
 TEXTS = [f"text number {i}" for i in range(100)]
 BINARY = np.array([0, 1] * 50)
 

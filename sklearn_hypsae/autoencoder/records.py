@@ -10,8 +10,9 @@ import numpy as np
 class Settings:
     """What an autoencoder computes and what its loss is made of.
 
-    The fields are the parameters of the same names of
-    :class:`~sklearn_hypsae.SparseAutoencoderTransformer`, with every "auto" resolved.
+    The fields are parameters of :class:`~sklearn_hypsae.SparseAutoencoderTransformer`, with
+    every "auto" and None resolved: ``k`` is K, ``prefix_lengths`` matryoshka_prefix_lengths,
+    ``dead_after`` dead_neuron_threshold_steps, and the others have the same names.
     """
 
     k: int

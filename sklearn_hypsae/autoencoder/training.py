@@ -1,6 +1,5 @@
 """From rows to trained weights: scaling, first weights, the fit itself, what it left behind."""
 
-import logging
 from typing import NamedTuple
 
 import numpy as np
@@ -19,8 +18,6 @@ from .net import AutoencoderNet
 from .patterns import topk_pattern
 from .records import Weights
 from .source import signs_of_rows
-
-logger = logging.getLogger(__name__)
 
 N_ROWS_FOR_CENTRE = 4096
 # A read-out of sparse, small activations has far to go, and has to follow them as they move.

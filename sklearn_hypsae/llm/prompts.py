@@ -126,10 +126,6 @@ def check_prompt(template, kind):
     kind : {"interpretation", "refinement", "annotation", "annotation of several", "summary"}
         What it is for.
 
-    Returns
-    -------
-    template : str
-
     Raises
     ------
     ValueError
@@ -159,7 +155,6 @@ def check_prompt(template, kind):
             f"The {kind} prompt {' and '.join(wrong)}: its placeholders are {known}; braces "
             "that are meant literally are written twice."
         )
-    return template
 
 
 def cut_words(text, max_words):
