@@ -5,15 +5,12 @@ import pandas as pd
 from scipy.stats import norm
 
 from ._permutation import misleads_t_test, permutation_pvalues
-from ._regression import robust_units
+from ._regression import in_few_units, robust_units
 from ._score_tests import few_events, simulated_pvalues
 from ._statistics import correct_pvalues, presence, separation
 from ._warning import warn
 
 MIN_ROWS = 20
-# "Few" clusters range from less than 20 to less than 50 (Cameron and Miller 2015, A
-# practitioner's guide to cluster-robust inference, Journal of Human Resources 50(2)).
-FEW_UNITS = 50
 # Of p-values that an interval is made from: one of 1 says that it has no end.
 LARGEST_IMPLIED = 0.99
 MISLEADS = "p-value likely too small"
@@ -359,10 +356,7 @@ def _misled(predictor, rows, present, is_tested, cov_type):
         return predictor.kept[positions] - rows.covariates.shape[1]
     if predictor.regression.is_penalised:  # score tests
         return []
-    n_units = [
-        [len(np.unique(units[side])) for side in (column != 0, column == 0)] for column in present.T
-    ]
-    return np.flatnonzero(is_tested & (np.min(n_units, axis=1) < FEW_UNITS))
+    return np.flatnonzero(is_tested & in_few_units(present != 0, units))
 
 
 def _note(j, table, predictor, rows):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ._optional import import_optional
-from ._regression import covariance_options, independent_columns
+from ._regression import covariance_options, in_few_units, independent_columns
 from ._statistics import correct_pvalues
 
 
@@ -65,11 +65,14 @@ def joint_tests(result, rows, hypotheses, correction):
     -------
     table : DataFrame of shape (n_hypotheses, 5)
         hypothesis, statistic, df and pvalue of the Wald test that all its coefficients are 0,
-        and corrected_pval. NaN where there is no result, or the hypothesis is not tested.
+        and corrected_pval. NaN where there is no result, the hypothesis is not tested, or it is
+        in too few groups: cluster-robust p-values are then too small, and none is permuted.
     """
     table = hypotheses[["hypothesis"]].copy()
     table[["statistic", "df", "pvalue"]] = np.nan
-    is_tested = hypotheses["regression_pval"].notna()
+    is_tested = hypotheses["regression_pval"].notna().to_numpy(copy=True)
+    if rows.groups is not None:
+        is_tested[rows.annotated] &= ~in_few_units(rows.A != 0, rows.groups)
     if result is not None:
         kept, _ = independent_columns(rows.design)
         for j in np.flatnonzero(is_tested):

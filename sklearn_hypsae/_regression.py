@@ -15,6 +15,9 @@ from ._optional import import_optional
 COV_TYPES = ("nonrobust", "HC0", "HC1", "HC2", "HC3", "cluster")
 CONFIDENCE = 0.95
 MAX_NEWTON_STEPS = 100
+# "Few" clusters range from less than 20 to less than 50 (Cameron and Miller 2015, A
+# practitioner's guide to cluster-robust inference, Journal of Human Resources 50(2)).
+FEW_UNITS = 50
 DEPENDENCE_TOLERANCE = 1e-8
 
 
@@ -183,6 +186,25 @@ def robust_units(cov_type, groups, n_samples):
     if cov_type == "nonrobust":
         return None
     return groups if cov_type == "cluster" else np.arange(n_samples)
+
+
+def in_few_units(present, units):
+    """Find the columns whose robust p-values are likely too small.
+
+    Parameters
+    ----------
+    present : ndarray of bool of shape (n_samples, n_columns)
+
+    units : ndarray of int of shape (n_samples,)
+        What a robust covariance takes as independent.
+
+    Returns
+    -------
+    is_few : ndarray of bool of shape (n_columns,)
+        Whether a column is present in few units, or absent from few.
+    """
+    n_units = [[len(np.unique(units[side])) for side in (column, ~column)] for column in present.T]
+    return np.min(n_units, axis=1, initial=FEW_UNITS) < FEW_UNITS
 
 
 def covariance_options(cov_type, groups):

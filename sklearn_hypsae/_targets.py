@@ -50,8 +50,8 @@ def check_target(y, *, task="auto", n_samples=None, caller, max_classes=2):
         The target: numbers, booleans or labels.
 
     task : {"auto", "classification", "regression"}, default="auto"
-        "auto" takes two distinct values or a non-numeric y for classification and
-        everything else for regression.
+        "auto" takes two distinct values, a non-numeric y or categories without an order
+        (pandas) for classification and everything else for regression.
 
     n_samples : int, default=None
         Number of rows that y has to have. None: any.

@@ -50,11 +50,11 @@ class HypothesisValidator(TablesMixin, PredictionsMixin, SelectorMixin, BaseEsti
     Parameters
     ----------
     task : {"auto", "classification", "regression"}, default="auto"
-        Kind of target. "auto" takes two distinct values or a non-numeric y for classification
-        and everything else for regression: set "classification" for three or more classes that
-        are numbers. scikit-learn's tags say classifier or regressor for
-        an explicit task, and for "auto" once fitted: set "classification" to have
-        cross-validation stratify its folds.
+        Kind of target. "auto" takes two distinct values, a non-numeric y or categories without
+        an order (pandas) for classification and everything else for regression: set
+        "classification" for three or more classes that are numbers. scikit-learn's tags say
+        classifier or regressor for an explicit task, and for "auto" once fitted: set
+        "classification" to have cross-validation stratify its folds.
 
     alpha : float, default=0.1
         A hypothesis is significant where its corrected p-value is at most this.
@@ -97,7 +97,8 @@ class HypothesisValidator(TablesMixin, PredictionsMixin, SelectorMixin, BaseEsti
         - welch_pvalue : of Welch's t-test, for variances that differ; NaN with groups, with
           weights and for pairs.
         - regression_coef : coefficient in the joint regression; log-odds for classification.
-        - regression_coef_low, regression_coef_high : its 95% confidence interval.
+        - regression_coef_low, regression_coef_high : its 95% confidence interval; where another
+          p-value than the regression's decides, of the width that one implies.
         - odds_ratio : exp(regression_coef); only for classification.
         - regression_pval : p-value of the coefficient, NaN where it is not tested.
         - permutation_pval : p-value by permutation where that of the regression misleads, else
@@ -115,7 +116,8 @@ class HypothesisValidator(TablesMixin, PredictionsMixin, SelectorMixin, BaseEsti
         by a Wald test in one multinomial regression (statsmodels' MNLogit): hypothesis,
         statistic (chi², or F with robust errors), df, pvalue, corrected_pval (for the number
         of hypotheses). All NaN where the annotations separate classes, since no finite fit
-        exists then, and where rows are weighted, which MNLogit cannot do.
+        exists then, and where rows are weighted, which MNLogit cannot do; NaN for a concept in
+        (or absent from) fewer than 50 groups, whose robust p-value would be too small.
 
     metrics_ : dict
         - auc or r2 : of the regression on the very rows it was fitted on, as the paper
@@ -190,7 +192,8 @@ class HypothesisValidator(TablesMixin, PredictionsMixin, SelectorMixin, BaseEsti
     regression is then fitted with Firth's penalty and p-values are those of score tests; ``note``
     says "penalised fit". Where least squares leaves no residuals it says "perfect fit".
 
-    With groups, standard errors are cluster-robust, for the regression and for separation.
+    With groups, standard errors are cluster-robust, for the regression and for separation; of
+    separation they are too small for a concept in few groups, and its p-values not permuted.
 
     Weights are those of surveys (inverse probabilities of being sampled): a row of weight 2
     stands for twice as many texts and is still one observation, so only the ratios of weights
@@ -202,10 +205,14 @@ class HypothesisValidator(TablesMixin, PredictionsMixin, SelectorMixin, BaseEsti
     not. Both auc and r2 are then of hypotheses and covariates together, and predictions hold the
     covariates at their means.
 
-    Two kinds of regression p-values are too small on noise, so that permutation p-values decide
-    in their stead ("judged by permutation"): those of rare concepts where y is skewed or
-    heavy-tailed, and robust ones, which a concept in few rows or groups misleads. Residuals are
-    permuted over rows; with groups, their means over the groups and the rest within groups.
+    Some regression p-values are too small on noise, so that others decide in their stead
+    ("judged by permutation"): of rare concepts where y is skewed or heavy-tailed; of concepts
+    that go with a larger variance of y; robust ones, which a concept in few rows or groups
+    misleads; and of concepts that meet a rare class in fewer than 5 rows, as far as chance would
+    have it. Residuals are permuted over rows; with groups, their means over the groups and the
+    rest within groups; for a logistic regression, its Pearson residuals. Of a rare class,
+    outcomes are drawn from the fit without the concept. A confidence interval is then as wide as
+    the p-value implies (Altman and Bland), so that the two never contradict each other.
 
     References
     ----------
@@ -215,6 +222,8 @@ class HypothesisValidator(TablesMixin, PredictionsMixin, SelectorMixin, BaseEsti
     paired comparisons", Biometrika 39(3/4).
     Solon, Haider and Wooldridge (2015), "What are we weighting for?", Journal of Human
     Resources 50(2).
+    Altman and Bland (2011), "How to obtain the confidence interval from a P value", BMJ 343:
+    d2090.
     Heinze and Schemper (2002), "A solution to the problem of separation in logistic
     regression", Statistics in Medicine 21(16).
 

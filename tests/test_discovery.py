@@ -1,10 +1,12 @@
 """HypothesisGenerator: discovery on some rows, honest tests on the others."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import cross_val_score
@@ -420,3 +422,38 @@ def test_bad_groups_are_refused(groups, message):
 def test_a_validation_size_outside_zero_and_one_is_refused():
     with pytest.raises(ValueError, match="'validation_size' parameter"):
         HypothesisGenerator(validation_size=1.5).fit(GOOD, BINARY)
+
+
+# Rows that hang together ---------------------------------------------------------------------
+
+
+def test_rows_that_share_a_text_are_warned_of_unless_grouped(planted):
+    texts, y = list(planted.texts[:200]) * 2, np.tile(planted.y[:200], 2)
+    with pytest.warns(UserWarning, match="400 of 400 rows share their text .* pass groups="):
+        HypothesisGenerator(small_pipeline(), random_state=0).fit(texts, y)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        HypothesisGenerator(small_pipeline(), random_state=0).fit(texts, y, groups=texts)
+    assert not [warning for warning in caught if "share their text" in str(warning.message)]
+
+
+def test_a_split_far_from_what_was_asked_is_said(planted):
+    groups = np.where(np.arange(400) < 240, 0, np.arange(400))
+    with pytest.warns(UserWarning, match="of 400 rows are held out, not a share of 0.25"):
+        for seed in range(3):
+            generator = HypothesisGenerator(small_pipeline(), random_state=seed)
+            generator.fit(planted.texts, planted.y, groups=groups)
+
+
+def test_ratings_of_one_text_in_two_columns_are_doubted(planted):
+    frame = pd.DataFrame({"title": [text[:20] for text in planted.texts], "body": planted.texts})
+    stars = np.random.default_rng(0).integers(1, 6, 400)
+    with pytest.warns(UserWarning, match="same one ahead in every pair: .* joined as one column"):
+        HypothesisGenerator(small_pipeline("regression"), random_state=0).fit(frame, stars)
+
+
+def test_metadata_routing_makes_no_difference(fitted, planted):
+    with sklearn.config_context(enable_metadata_routing=True):
+        again = HypothesisGenerator(small_pipeline(), random_state=0)
+        again.fit(planted.texts, planted.y)
+    pd.testing.assert_frame_equal(again.hypotheses_, fitted.hypotheses_)

@@ -305,3 +305,12 @@ def test_a_class_with_too_few_rows_is_named_before_any_work(topics):
     pipeline = make_hypothesis_pipeline(model=lambda texts: 1 / 0)
     with pytest.raises(ValueError, match="needs 4 rows of every class.*'sport' of y has 3"):
         HypothesisGenerator(pipeline).fit(texts, few)
+
+
+def test_the_joint_test_of_a_concept_in_few_groups_is_not_given():
+    annotations, y = draw()
+    groups = np.arange(len(y)) // 5
+    annotations["of few groups"] = (groups < 10).astype(float)
+    validator = HypothesisValidator(n_permutations=99).fit(annotations, y, groups=groups)
+    assert validator.hypotheses_["permutation_pval"].notna().all()
+    assert validator.multinomial_["pvalue"].isna().tolist() == [False, False, False, True]

@@ -454,3 +454,14 @@ def test_with_several_classes_a_neuron_is_scored_for_the_one_it_goes_with_most(o
     else:
         strongest = np.argsort(-np.abs(expected), kind="stable")[:10]
         np.testing.assert_array_equal(selector.selected_, strongest)
+
+
+@pytest.mark.parametrize("method", ["correlation", "separation_score", "lasso", "forward", "mrmr"])
+def test_entries_that_are_one_number_together_count_as_one(method):
+    dense = sp.random(200, 6, 0.3, random_state=0, format="csr")
+    halves = np.repeat(dense.data / 2, 2), np.repeat(dense.indices, 2), dense.indptr * 2
+    y = np.random.default_rng(0).normal(size=200)
+    split = NeuronSelector(3, method=method).fit(sp.csr_array(halves, shape=dense.shape), y)
+    np.testing.assert_allclose(
+        split.scores_, NeuronSelector(3, method=method).fit(dense, y).scores_
+    )

@@ -18,7 +18,7 @@ from sklearn_hypsae import (
     HypothesisGenerator,
     make_hypothesis_pipeline,
 )
-from sklearn_hypsae._repeats import match_hypotheses, twice_the_median
+from sklearn_hypsae._repeats import P_VALUES, combine_tables, match_hypotheses, twice_the_median
 from sklearn_hypsae._splitting import split_into_folds
 from sklearn_hypsae.datasets import make_planted_texts
 from sklearn_hypsae.llm import OpenAIChat
@@ -450,3 +450,21 @@ def test_folds_keep_units_whole_and_classes_even():
     for discovery, validation in splits:
         assert not set(units[discovery]) & set(units[validation])
         assert y[validation].mean() == 0.5
+
+
+def test_the_odds_ratio_of_an_idea_is_that_of_its_coefficient():
+    tables = pd.DataFrame(
+        {
+            "hypothesis": ["a", "a"],
+            "split": [0, 1],
+            "regression_coef": [-1.0, 2.0],
+            "odds_ratio": np.exp([-1.0, 2.0]),
+            "n_present": [30, 40],
+            "note": ["", ""],
+            **{name: [0.01, 0.02] for name in [*P_VALUES, "corrected_pval"]},
+            "permutation_pval": [np.nan, np.nan],
+        }
+    )
+    ideas, chosen = np.zeros(2, dtype=int), np.zeros(1, dtype=int)
+    table, _ = combine_tables(tables, ideas, chosen, n_splits=2, alpha=0.1)
+    assert table["odds_ratio"][0] == pytest.approx(np.exp(0.5))
