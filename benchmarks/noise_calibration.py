@@ -3,6 +3,7 @@
     python benchmarks/noise_calibration.py annotations     # the validator alone, minutes
     python benchmarks/noise_calibration.py texts           # HypothesisGenerator on reviews
     python benchmarks/noise_calibration.py splits          # the same over five splits
+    python benchmarks/noise_calibration.py misleading      # where usual tests mislead, a minute
 
 For each kind of target, y is drawn without any relation to the rows, 100 times. Printed are the
 share of tested hypotheses whose regression p-value is below .05 (at most 7% is wanted), the
@@ -14,6 +15,8 @@ ten chunks each (and y a property of the document) also with groups. "texts" run
 openings of IMDB reviews, and on long ones cut into ten chunks each. "splits" runs n_repeats=5 and
 cv=5 on the openings: printed is how many ideas a run have a combined p-value below .05, of the
 twenty hypotheses that each split tests (at most one is promised), and how often any is significant.
+"misleading" has concepts that say nothing of y, but go with a covariate that acts on the logit,
+with a larger variance of y, or meet a rare class in few rows.
 
 Measured, 100 runs each, regression p < .05 / deciding p < .05 / any significant:
 
@@ -27,9 +30,11 @@ import argparse
 import logging
 import time
 import warnings
+from functools import partial
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 from scipy.stats import norm
 from sklearn.pipeline import Pipeline
 
@@ -85,6 +90,49 @@ def run_on_annotations(n_runs):
                 validator = HypothesisValidator(_task(y))
                 validators.append(validator.fit(annotations, y, groups=groups))
             report(setting, target, validators)
+
+
+def run_on_misleading(n_runs):
+    settings = {
+        "covariate on the logit": (covariate_on_the_logit, {}),
+        "the same, groups of five": (covariate_on_the_logit, {"groups": np.arange(2000) // 5}),
+        "the same, weights": (
+            covariate_on_the_logit,
+            {"sample_weight": np.random.default_rng(0).uniform(0.5, 1.5, 2000)},
+        ),
+        "twice the spread, one row in ten": (twice_the_spread, {}),
+    }
+    for n_rows, n_positive, prevalence, n_concepts in (
+        (1000, 10, 0.025, 3),
+        (1000, 10, 0.025, 8),
+        (5000, 25, 0.005, 3),
+    ):
+        setting = f"{n_concepts} concepts, {prevalence:.1%} of {n_rows}, {n_positive} positive"
+        settings[setting] = partial(rare_class, n_rows, n_positive, prevalence, n_concepts), {}
+    for setting, (draw, options) in settings.items():
+        validators = []
+        for seed in range(n_runs):
+            annotations, y, covariates = draw(np.random.default_rng(seed))
+            validator = HypothesisValidator(_task(y))
+            validators.append(validator.fit(annotations, y, covariates=covariates, **options))
+        report(setting, "", validators)
+
+
+def covariate_on_the_logit(rng):
+    covariate = rng.normal(size=2000)
+    y = rng.random(2000) < expit(2 * covariate)
+    concept = (covariate > 1.8) | (rng.random(2000) < 0.02)
+    return concept[:, None].astype(float), y, pd.DataFrame({"covariate": covariate})
+
+
+def twice_the_spread(rng):
+    concept = rng.random(1000) < 0.1
+    return concept[:, None].astype(float), rng.normal(size=1000) * (1 + concept), None
+
+
+def rare_class(n_rows, n_positive, prevalence, n_concepts, rng):
+    concepts = rng.random((n_rows, n_concepts)) < prevalence
+    return concepts.astype(float), rng.permutation(n_rows) < n_positive, None
 
 
 def run_on_texts(n_runs):
@@ -169,13 +217,18 @@ def report(setting, target, fitted):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["annotations", "texts", "splits"])
+    parser.add_argument("what", choices=["annotations", "texts", "splits", "misleading"])
     parser.add_argument("--n-runs", type=int, default=100)
     args = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
     warnings.simplefilter("ignore")  # that there is no signal is the point
     start = time.perf_counter()
-    runs = {"annotations": run_on_annotations, "texts": run_on_texts, "splits": run_on_splits}
+    runs = {
+        "annotations": run_on_annotations,
+        "texts": run_on_texts,
+        "splits": run_on_splits,
+        "misleading": run_on_misleading,
+    }
     runs[args.what](args.n_runs)
     print(f"{time.perf_counter() - start:.0f} s")
 
