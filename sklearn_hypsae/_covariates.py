@@ -1,5 +1,8 @@
 """Covariates: what else may explain the target, for hypotheses to be tested given it."""
 
+from decimal import Decimal
+from numbers import Real
+
 import numpy as np
 import pandas as pd
 
@@ -96,7 +99,8 @@ def _with_decimals_as_numbers(frame):
     decimals = [
         column
         for column in frame
-        if pd.api.types.infer_dtype(frame[column], skipna=True) == "decimal"
+        if frame[column].dtype == object
+        and all(isinstance(value, Real | Decimal) for value in frame[column])
     ]
     return frame.astype(dict.fromkeys(decimals, np.float64))
 
@@ -104,18 +108,20 @@ def _with_decimals_as_numbers(frame):
 def _refuse_no_category(column):
     """Refuse what would become about as many indicators as there are rows."""
     n_values = column.nunique()
-    if n_values > max(FEW_VALUES, MOST_VALUES_PER_ROW * len(column)) or column.dtype.kind in "mM":
-        kind = "dates" if column.dtype.kind in "mM" else f"{n_values} different values"
+    is_time = column.dtype.kind in "mM"
+    if n_values > (FEW_VALUES if is_time else max(FEW_VALUES, MOST_VALUES_PER_ROW * len(column))):
+        kind = f"{n_values} different {'dates or times' if is_time else 'values'}"
         raise ValueError(
             f"{CALLER} got the covariate {column.name!r} with {kind} in {len(column)} rows, which "
-            "would each become an indicator: pass a number, such as the year, or fewer categories."
+            "would each become an indicator: pass numbers as numbers "
+            "(pd.to_numeric, .dt.year), or fewer categories."
         )
 
 
 def _as_frame(covariates):
     if isinstance(covariates, pd.DataFrame):
         frame = covariates.reset_index(drop=True)
-        frame = frame.set_axis(frame.columns.astype(str), axis=1)
+        frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
         twice = frame.columns[frame.columns.duplicated()]
         if len(twice):
             raise ValueError(

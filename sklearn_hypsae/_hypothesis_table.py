@@ -68,13 +68,14 @@ def _tabulate_annotated(predictor, rows, names, *, cov_type, n_permutations, ran
     joint = coefficient_table(predictor, rows.design.shape[1])
     joint = joint.iloc[rows.covariates.shape[1] :].reset_index(drop=True)
     alone.loc[is_rare, ["separation_pvalue", "welch_pvalue"]] = np.nan
-    joint.loc[is_rare, "regression_pval"] = np.nan
+    is_hopeless = is_rare | _is_beyond_robust_errors(present, rows, predictor, cov_type)
+    joint.loc[is_hopeless, "regression_pval"] = np.nan
     joint["permutation_pval"] = np.nan
     is_tested = joint["regression_pval"].notna().to_numpy()
     misled = []
     if n_permutations:
         chosen, pvalues = _permute(
-            predictor, rows, is_tested, cov_type, n_permutations, random_state
+            predictor, rows, present, is_tested, cov_type, n_permutations, random_state
         )
         joint.loc[chosen, "permutation_pval"] = pvalues
         _let_intervals_agree(joint)
@@ -109,7 +110,7 @@ def _let_intervals_agree(joint):
     implied = coef.abs() * norm.isf(0.025) / norm.isf(decides.clip(upper=LARGEST_IMPLIED) / 2)
     is_larger = (decides > usual) & (implied > (high - low) / 2)
     contradicts = (decides < 0.05) != ((low > 0) | (high < 0))
-    changed = usual.notna() & low.notna() & (is_larger | contradicts)
+    changed = usual.notna() & low.notna() & (implied > 0) & (is_larger | contradicts)
     joint.loc[changed, "regression_coef_low"] = (coef - implied)[changed]
     joint.loc[changed, "regression_coef_high"] = (coef + implied)[changed]
 
@@ -203,7 +204,7 @@ def warn_misleading(table):
         )
 
 
-def warn_of_floor(table, *, alpha, n_permutations):
+def warn_of_floor(table, *, alpha, n_permutations, correction):
     """Warn where no number of permutations so small can make a hypothesis significant.
 
     Parameters
@@ -214,15 +215,20 @@ def warn_of_floor(table, *, alpha, n_permutations):
     alpha : float
 
     n_permutations : int
+
+    correction : str
     """
     least = 1 / (n_permutations + 1)
     is_lowest = table["permutation_pval"] <= least * (1 + 1e-9)
     n_stopped = int((is_lowest & ~table["significant"]).sum())
     if n_stopped:
-        n_needed = int(np.ceil(2 * len(table) / alpha))
+        n_tests = 1 if correction == "none" else len(table)
+        if correction == "fdr_by":
+            n_tests *= np.sum(1 / np.arange(1, n_tests + 1))
+        n_needed = max(int(np.ceil(2 * n_tests / alpha)), 2 * n_permutations)
         warn(
             f"{n_stopped} hypotheses have the smallest p-value that n_permutations="
-            f"{n_permutations} allows, {least:.2g}, which is not enough after the correction for "
+            f"{n_permutations} allows, {least:.2g}, which is not enough for alpha={alpha:g} and "
             f"{len(table)} tests: set n_permutations={n_needed}."
         )
 
@@ -272,7 +278,20 @@ def coefficient_table(predictor, n_columns):
     return table
 
 
-def _permute(predictor, rows, is_tested, cov_type, n_permutations, random_state):
+def _is_beyond_robust_errors(present, rows, predictor, cov_type):
+    """Find concepts that meet a class in so few rows that robust errors of theirs say nothing."""
+    if not predictor.classification or robust_units(cov_type, rows.groups, len(rows.y)) is None:
+        return np.zeros(present.shape[1], dtype=bool)
+    return _meets_few_events(present, rows)
+
+
+def _meets_few_events(present, rows):
+    if rows.pairs:  # of which either text may win
+        return np.zeros(present.shape[1], dtype=bool)
+    return few_events(present != 0, rows.y)
+
+
+def _permute(predictor, rows, present, is_tested, cov_type, n_permutations, random_state):
     """Choose the hypotheses whose ordinary p-value cannot be relied on, and permute for them.
 
     With robust errors all of them: they are too small for a concept in few rows or groups.
@@ -285,7 +304,7 @@ def _permute(predictor, rows, is_tested, cov_type, n_permutations, random_state)
     if units is not None:
         kinds = [(positions, units)]
     elif predictor.classification:
-        positions = _of_few_events(predictor, rows, positions)
+        positions = _positions(predictor, rows, is_tested & _meets_few_events(present, rows))
         pvalues = simulated_pvalues(
             rows.design[:, predictor.kept],
             rows.y,
@@ -299,38 +318,34 @@ def _permute(predictor, rows, is_tested, cov_type, n_permutations, random_state)
         skewed, uneven = _misled_by_t_test(predictor, rows, positions)
         # Rows of their own as groups: the statistic then has robust errors.
         kinds = [(skewed, None), (uneven, np.arange(len(rows.y)))]
-    expected = predictor.predict(rows.design) if predictor.classification else None
+    options = {
+        "intercept": not rows.pairs,
+        "n_permutations": n_permutations,
+        "random_state": random_state,
+        "sample_weight": rows.sample_weight,
+    }
+    A, y = rows.design[:, predictor.kept], _numbers(rows, predictor)
     pvalues = [
-        permutation_pvalues(
-            rows.design[:, predictor.kept],
-            rows.y,
-            intercept=not rows.pairs,
-            columns=columns,
-            n_permutations=n_permutations,
-            random_state=random_state,
-            groups=groups,
-            sample_weight=rows.sample_weight,
-            expected=expected,
-        )
+        permutation_pvalues(A, y, columns=columns, groups=groups, **options)
         for columns, groups in kinds
-        if len(columns)
     ]
     positions = np.concatenate([columns for columns, _ in kinds])
-    pvalues = np.concatenate(pvalues) if pvalues else np.empty(0)
+    pvalues = np.concatenate(pvalues)
+    if predictor.classification:
+        # Least squares takes what acts on the logit for an effect of a column that goes with it;
+        # Pearson residuals are hardly random where a class is rare or given away. The larger of
+        # the two p-values holds where either does.
+        expected = predictor.predict(rows.design)
+        logistic = permutation_pvalues(
+            A, rows.y, columns=positions, groups=units, expected=expected, **options
+        )
+        pvalues = np.maximum(pvalues, logistic)
     return predictor.kept[positions] - rows.covariates.shape[1], pvalues
 
 
 def _positions(predictor, rows, is_tested):
     """Where the tested hypotheses stand among the columns of the regression."""
     return np.searchsorted(predictor.kept, rows.covariates.shape[1] + np.flatnonzero(is_tested))
-
-
-def _of_few_events(predictor, rows, positions):
-    """Among columns of the regression, those that meet a class in too few rows."""
-    if rows.pairs:  # of which either text may win
-        return positions[:0]
-    columns = rows.design[:, predictor.kept[positions]]
-    return positions[few_events(columns != 0, rows.y)]
 
 
 def _misled_by_t_test(predictor, rows, positions):
@@ -348,11 +363,10 @@ def _misled(predictor, rows, present, is_tested, cov_type):
     """Find the hypotheses whose p-value should not be relied on, where none is permuted."""
     units = robust_units(cov_type, rows.groups, len(rows.y))
     if units is None:
-        positions = _positions(predictor, rows, is_tested)
         if predictor.classification:
-            positions = _of_few_events(predictor, rows, positions)
-        else:
-            positions = np.concatenate(_misled_by_t_test(predictor, rows, positions))
+            return np.flatnonzero(is_tested & _meets_few_events(present, rows))
+        positions = _positions(predictor, rows, is_tested)
+        positions = np.concatenate(_misled_by_t_test(predictor, rows, positions))
         return predictor.kept[positions] - rows.covariates.shape[1]
     if predictor.regression.is_penalised:  # score tests
         return []
@@ -371,6 +385,8 @@ def _note(j, table, predictor, rows):
         found = f"present in {n_present}" if n_present < MIN_ROWS else f"absent from {n_absent}"
         units = "pairs (in one text only)" if rows.pairs else "rows"
         return f"untested: {found} {units}, {MIN_ROWS} are needed"
+    if np.isnan(table["regression_pval"][j]) and not np.isnan(table["regression_coef_low"][j]):
+        return "untested: too few rows of the rarer class for robust errors"
     if np.isnan(table["regression_pval"][j]):
         return "untested: too few rows for so many hypotheses"
     notes = ["penalised fit"] if predictor.regression.is_penalised else []

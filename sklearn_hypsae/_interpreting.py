@@ -28,9 +28,13 @@ from .llm.describing import describe
 from .llm.prompts import check_prompt
 
 FIT_ROWS, UNSEEN = "fit rows", "unseen"
-# What a search for any of the phrases cannot heed, once the phrases are replaced by "".
+# What a search for any of the phrases cannot heed, once the phrases are replaced by "": a verb or
+# a phrase that is denied, and two phrases that both have to occur.
 LOGIC = re.compile(
-    r'\b(not|no|never|without|neither|nor)\b|(\w+n[\'’]t)\b|""\W*(and)\W*""', re.IGNORECASE
+    r"\b((?:does|do|did|is|are|was|were|has|have|had|can|could|should|would|will) not|cannot)\b"
+    r'|(\w+n[\'’]t)\b|\b(not|no|never|without|lacks?|lacking)\s(?:\w+\s){0,2}""'
+    r'|^[^"]*""\W*(and|&)\W*(?:also\W*)?""[^"]*$',
+    re.IGNORECASE,
 )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from ._optional import import_optional
 from ._regression import covariance_options, in_few_units, independent_columns
-from ._statistics import correct_pvalues
+from ._statistics import correct_pvalues, presence
 
 
 def fit_multinomial(rows, n_classes, cov_type="nonrobust"):
@@ -72,7 +72,8 @@ def joint_tests(result, rows, hypotheses, correction):
     table[["statistic", "df", "pvalue"]] = np.nan
     is_tested = hypotheses["regression_pval"].notna().to_numpy(copy=True)
     if rows.groups is not None:
-        is_tested[rows.annotated] &= ~in_few_units(rows.A != 0, rows.groups)
+        present = presence(rows.A, above=rows.present_above, pairs=rows.pairs)
+        is_tested[rows.annotated] &= ~in_few_units(present != 0, rows.groups)
     if result is not None:
         kept, _ = independent_columns(rows.design)
         for j in np.flatnonzero(is_tested):

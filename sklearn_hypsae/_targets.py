@@ -11,7 +11,7 @@ from sklearn.utils import column_or_1d
 # Of which fourth powers, summed over many rows, still are numbers.
 LARGEST = 1e60
 # Labels that hardly come again are no classes.
-MOST_CLASSES_PER_ROW = 0.5
+FEW_CLASSES, MOST_CLASSES_PER_ROW = 20, 0.5
 LONGEST_LABEL = 40
 
 
@@ -192,12 +192,6 @@ def check_class_sizes(target, *, n_needed, caller):
     if target.classes is None:
         return
     sizes = np.bincount(target.values.astype(int), minlength=len(target.classes))
-    if len(sizes) > MOST_CLASSES_PER_ROW * sizes.sum():
-        raise ValueError(
-            f"{caller} takes y for labels, but its {sizes.sum()} rows have {len(sizes)} different "
-            "ones: pass numbers as numbers (pd.to_numeric), dates as the number that matters, or "
-            "labels that come again."
-        )
     if sizes.min() < n_needed:
         rarest = _short(np.asarray(target.classes[sizes.argmin()]).item())
         raise ValueError(
@@ -245,6 +239,8 @@ def check_groups(groups, *, n_samples, caller):
         )
     if isinstance(groups, pd.DataFrame) and groups.shape[1] == 1:
         groups = groups.iloc[:, 0]
+    if isinstance(groups, np.ndarray) and groups.ndim == 2 and groups.shape[1] == 1:
+        groups = groups.ravel()
     groups = pd.Series(list(groups), dtype=object)
     if len(groups) != n_samples:
         raise ValueError(
@@ -381,6 +377,12 @@ def _refuse_missing(y, caller):
 
 
 def _refuse_classes(classes, y, max_classes, caller):
+    if len(classes) > max(FEW_CLASSES, MOST_CLASSES_PER_ROW * len(y)):
+        raise ValueError(
+            f"{caller} takes y for labels, but its {len(y)} rows have {len(classes)} different "
+            "ones: pass numbers as numbers (pd.to_numeric), dates as the number that matters, or "
+            "labels that come again."
+        )
     # Two values are two classes, whatever they are called.
     if len(classes) > 2 and y.dtype.kind == "f" and np.any(classes != np.round(classes)):
         raise ValueError(

@@ -135,8 +135,9 @@ class HypothesisValidator(TablesMixin, PredictionsMixin, SelectorMixin, BaseEsti
         - n_rows, n_rows_dropped : rows used, and rows left out because of a NaN.
         - n_groups : number of groups; only where groups were given.
         - cov_type : how standard errors were estimated.
-        - in_sample : True where rows are among those that chose the hypotheses, False where
-          none is, None where it cannot be known: from arrays, or rows without texts.
+        - in_sample : True where rows (by their texts, more than one in twenty) are among those
+          that chose the hypotheses, else False; None where it cannot be known: from arrays, or
+          rows without texts.
 
     result_ : statsmodels results
         Of the joint regression, for its summary and diagnostics. Its columns are the intercept,
@@ -210,9 +211,11 @@ class HypothesisValidator(TablesMixin, PredictionsMixin, SelectorMixin, BaseEsti
     that go with a larger variance of y; robust ones, which a concept in few rows or groups
     misleads; and of concepts that meet a rare class in fewer than 5 rows, as far as chance would
     have it. Residuals are permuted over rows; with groups, their means over the groups and the
-    rest within groups; for a logistic regression, its Pearson residuals. Of a rare class,
-    outcomes are drawn from the fit without the concept. A confidence interval is then as wide as
-    the p-value implies (Altman and Bland), so that the two never contradict each other.
+    rest within groups; for a logistic regression both of the linear probabilities and its own
+    (Pearson) residuals, and the larger p-value decides. Of a rare class, outcomes are drawn from
+    the fit without the concept; with robust errors such a concept is not tested. A confidence
+    interval is then as wide as the p-value implies (Altman and Bland), so that the two never
+    contradict each other.
 
     References
     ----------
@@ -427,7 +430,12 @@ class HypothesisValidator(TablesMixin, PredictionsMixin, SelectorMixin, BaseEsti
         table = stack_classes(tables, self._tested_classes())
         warn_misleading(table)
         table = correct(table, method=self.correction, alpha=self.alpha)
-        warn_of_floor(table, alpha=self.alpha, n_permutations=self.n_permutations)
+        warn_of_floor(
+            table,
+            alpha=self.alpha,
+            n_permutations=self.n_permutations,
+            correction=self.correction,
+        )
         return table
 
     def _names(self):

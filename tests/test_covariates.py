@@ -138,7 +138,10 @@ def test_numbers_are_numbers_whatever_holds_them(controls):
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda n: pd.date_range("2020", periods=n).to_frame(name="day"), "'day' with dates"),
+        (
+            lambda n: pd.date_range("2020", periods=n).to_frame(name="day"),
+            "'day' with 700 different dates",
+        ),
         (lambda n: pd.Series([f"u{i}" for i in range(n)], name="id"), "'id' with 700 different"),
         (lambda n: pd.DataFrame(np.ones((n, 2)), columns=["a", "a"]), "several .* name 'a'"),
     ],

@@ -168,11 +168,14 @@ def test_frames_tell_fit_rows_from_others(frame):
     with pytest.warns(UserWarning, match="nothing: the rows that test the hypotheses are rows"):
         assert rows_chose_hypotheses(interpreter.transform(frame))
     others = frame.rename(index="another {}".format)
-    mixed = interpreter.transform(pd.concat([frame.iloc[:3], others]))
-    with pytest.warns(UserWarning, match=f"nothing: 3 of {len(others) + 3} of the rows"):
+    n_seen = len(frame) // 4
+    mixed = interpreter.transform(pd.concat([frame.iloc[:n_seen], others]))
+    with pytest.warns(UserWarning, match=f"nothing: {n_seen} of the {len(mixed)} rows"):
         assert rows_chose_hypotheses(mixed)
-    assert rows_chose_hypotheses(mixed.iloc[3:]) is False
-    assert rows_chose_hypotheses(mixed.iloc[3:].reset_index(drop=True)) is None
+    assert rows_chose_hypotheses(mixed.iloc[n_seen:]) is False
+    assert rows_chose_hypotheses(mixed.iloc[n_seen - 1 :]) is False, "a text may come again"
+    assert rows_chose_hypotheses(mixed.iloc[:0]) is None
+    assert rows_chose_hypotheses(mixed.iloc[n_seen:].reset_index(drop=True)) is None
     json.dumps(mixed.attrs)  # as to_parquet does
 
 

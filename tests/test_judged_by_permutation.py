@@ -49,6 +49,40 @@ def test_a_logistic_regression_is_judged_as_one(robust):
     assert small_on_noise(make, 20, task="classification") <= 0.2
 
 
+@pytest.mark.parametrize("robust", ["groups", "sample_weight"])
+def test_noise_beside_a_column_that_gives_y_away_stays_noise(robust):
+    def make(rng):
+        annotations = (rng.random((300, 3)) < 0.2).astype(float)
+        y = rng.random(300) < 0.5
+        options = {"groups": np.arange(300) // 10, "sample_weight": rng.lognormal(size=300)}
+        return np.column_stack([annotations, y]), y, {robust: options[robust]}
+
+    assert small_on_noise(make, 10) <= 0.2
+
+
+@pytest.mark.parametrize("robust", ["groups", "sample_weight"])
+def test_robust_errors_are_not_asked_about_a_concept_that_hardly_meets_a_class(robust):
+    rng = np.random.default_rng(0)
+    annotations = (rng.random((600, 2)) < [0.08, 0.4]).astype(float)
+    y = rng.permutation(600) < 24
+    options = {"groups": np.arange(600) // 10, "sample_weight": rng.lognormal(size=600)}
+    validator = HypothesisValidator(n_permutations=99).fit(
+        annotations, y, **{robust: options[robust]}
+    )
+    table = validator.hypotheses_
+    assert table["note"][0] == "untested: too few rows of the rarer class for robust errors"
+    assert np.isnan(table["regression_pval"][0]) and not table["significant"][0]
+    assert table["note"][1].endswith("judged by permutation")
+
+
+def test_soft_labels_are_judged_as_usual():
+    rng = np.random.default_rng(0)
+    soft = rng.uniform(0.001, 0.999, (500, 3))
+    y = rng.random(500) < 0.3 + 0.3 * (soft[:, 0] > 0.5)
+    table = HypothesisValidator(present_above=0.5).fit(soft, y).hypotheses_
+    assert table["note"].tolist() == ["", "", ""]
+
+
 def test_permutations_of_a_logistic_regression_find_an_effect():
     found = []
     for seed in range(10):

@@ -91,7 +91,9 @@ def test_phrases_without_a_word_are_refused_before_any_work():
 @pytest.mark.parametrize(
     ("statement", "word"),
     [
-        ('does not mention "dog"', "'not'"),
+        ('does not mention "dog"', "'does not'"),
+        ('lacks a "dog"', "'lacks'"),
+        ('goes without any "dog"', "'without'"),
         ("isn't about a “dog”", '"isn\'t"'),
         ('mentions "dog" and "rain"', "'and'"),
         ('mentions “dog”, and "rain"', "'and'"),
