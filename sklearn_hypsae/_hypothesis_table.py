@@ -1,5 +1,7 @@
 """The table of tested hypotheses, one row a column of annotations."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
@@ -78,9 +80,9 @@ def _tabulate_annotated(predictor, rows, names, *, cov_type, n_permutations, ran
             predictor, rows, present, is_tested, cov_type, n_permutations, random_state
         )
         joint.loc[chosen, "permutation_pval"] = pvalues
-        _let_intervals_agree(joint)
     else:
         misled = _misled(predictor, rows, present, is_tested, cov_type)
+    _let_intervals_agree(joint)
     names = pd.Series(names, dtype=object, name="hypothesis")
     table = pd.concat([names, alone, joint], axis=1)
     table["feature_prevalence"] = rows.mean(np.abs(present))
@@ -297,49 +299,39 @@ def _permute(predictor, rows, present, is_tested, cov_type, n_permutations, rand
     With robust errors all of them: they are too small for a concept in few rows or groups.
     Without, those whose estimate is not about normal, or whose errors have another variance.
     """
+    if not is_tested.any():
+        return [], []
     units = robust_units(cov_type, rows.groups, len(rows.y))
     positions = _positions(predictor, rows, is_tested)
-    if not len(positions):
-        return [], []
-    if units is not None:
-        kinds = [(positions, units)]
-    elif predictor.classification:
+    A = rows.design[:, predictor.kept]
+    options = {"random_state": random_state, "intercept": not rows.pairs}
+    permuted = partial(
+        permutation_pvalues,
+        A,
+        n_permutations=n_permutations,
+        sample_weight=rows.sample_weight,
+        **options,
+    )
+    if predictor.classification and units is None:
         positions = _positions(predictor, rows, is_tested & _meets_few_events(present, rows))
-        pvalues = simulated_pvalues(
-            rows.design[:, predictor.kept],
-            rows.y,
-            columns=positions,
-            n_draws=n_permutations,
-            random_state=random_state,
-            intercept=not rows.pairs,
-        )
-        return predictor.kept[positions] - rows.covariates.shape[1], pvalues
-    else:
-        skewed, uneven = _misled_by_t_test(predictor, rows, positions)
-        # Rows of their own as groups: the statistic then has robust errors.
-        kinds = [(skewed, None), (uneven, np.arange(len(rows.y)))]
-    options = {
-        "intercept": not rows.pairs,
-        "n_permutations": n_permutations,
-        "random_state": random_state,
-        "sample_weight": rows.sample_weight,
-    }
-    A, y = rows.design[:, predictor.kept], _numbers(rows, predictor)
-    pvalues = [
-        permutation_pvalues(A, y, columns=columns, groups=groups, **options)
-        for columns, groups in kinds
-    ]
-    positions = np.concatenate([columns for columns, _ in kinds])
-    pvalues = np.concatenate(pvalues)
-    if predictor.classification:
+        options |= {"columns": positions, "n_draws": n_permutations}
+        pvalues = simulated_pvalues(A, rows.y, **options)
+    elif predictor.classification:
         # Least squares takes what acts on the logit for an effect of a column that goes with it;
         # Pearson residuals are hardly random where a class is rare or given away. The larger of
         # the two p-values holds where either does.
-        expected = predictor.predict(rows.design)
-        logistic = permutation_pvalues(
-            A, rows.y, columns=positions, groups=units, expected=expected, **options
-        )
-        pvalues = np.maximum(pvalues, logistic)
+        chosen = {"columns": positions, "groups": units}
+        linear = permuted(_numbers(rows, predictor), **chosen)
+        logistic = permuted(rows.y, expected=predictor.predict(rows.design), **chosen)
+        pvalues = np.maximum(linear, logistic)
+    elif units is not None:
+        pvalues = permuted(rows.y, columns=positions, groups=units)
+    else:
+        skewed, uneven = _misled_by_t_test(predictor, rows, positions)
+        positions = np.concatenate([skewed, uneven])
+        # Rows of their own as groups: the statistic then has robust errors.
+        robust = permuted(rows.y, columns=uneven, groups=np.arange(len(rows.y)))
+        pvalues = np.concatenate([permuted(rows.y, columns=skewed), robust])
     return predictor.kept[positions] - rows.covariates.shape[1], pvalues
 
 
