@@ -377,12 +377,6 @@ def _refuse_missing(y, caller):
 
 
 def _refuse_classes(classes, y, max_classes, caller):
-    if len(classes) > max(FEW_CLASSES, MOST_CLASSES_PER_ROW * len(y)):
-        raise ValueError(
-            f"{caller} takes y for labels, but its {len(y)} rows have {len(classes)} different "
-            "ones: pass numbers as numbers (pd.to_numeric), dates as the number that matters, or "
-            "labels that come again."
-        )
     # Two values are two classes, whatever they are called.
     if len(classes) > 2 and y.dtype.kind == "f" and np.any(classes != np.round(classes)):
         raise ValueError(
@@ -393,4 +387,10 @@ def _refuse_classes(classes, y, max_classes, caller):
         raise ValueError(
             f"Only binary classification is supported. {caller} got {len(classes)} classes in "
             "y: fit one class against the rest, or encode an ordered target as numbers."
+        )
+    if len(classes) > max(FEW_CLASSES, MOST_CLASSES_PER_ROW * len(y)):
+        raise ValueError(
+            f"{caller} takes y for labels, but its {len(y)} rows have {len(classes)} different "
+            "ones: pass numbers as numbers (pd.to_numeric), dates as the number that matters, or "
+            "labels that come again."
         )
