@@ -8,16 +8,13 @@ known all the same: each outcome is drawn with the probability that the fit with
 import numpy as np
 from scipy.special import expit
 
+from ._permutation import CLEARLY_LARGE, N_FIRST, VALUES_PER_CHUNK
 from ._regression import fit_regression
 
 # Expected rows in a cell of the table of concept and class below which a test that counts on
 # normal sums misleads (Cochran 1954, "Some methods for strengthening the common chi-squared
 # tests", Biometrics 10(4)).
 FEW_EXPECTED = 5
-# Coefficients with a p-value above this after the first draws need no more of them.
-N_FIRST = 999
-CLEARLY_LARGE = 0.1
-VALUES_PER_CHUNK = 1_000_000
 
 
 def few_events(present, y):
